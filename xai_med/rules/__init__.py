@@ -1,0 +1,29 @@
+"""Rules and composites: small values that change how derivatives flow through one kind of operation."""
+
+from xai_med.backend.rule import Composite, Rule
+from xai_med.rules.composites import COMPOSITES, epsilon_everywhere, epsilon_plus, epsilon_plus_flat
+from xai_med.rules.epsilon import Epsilon
+from xai_med.rules.first_layer import Flat, WSquare, ZBox
+from xai_med.rules.passing import Pass
+from xai_med.rules.rectifier import DeconvReLU, GuidedReLU, IdentityReLU
+from xai_med.rules.share import Share
+from xai_med.rules.z_plus import ZPlus
+
+__all__ = [
+    "COMPOSITES",
+    "Composite",
+    "DeconvReLU",
+    "Epsilon",
+    "Flat",
+    "GuidedReLU",
+    "IdentityReLU",
+    "Pass",
+    "Rule",
+    "Share",
+    "WSquare",
+    "ZBox",
+    "ZPlus",
+    "epsilon_everywhere",
+    "epsilon_plus",
+    "epsilon_plus_flat",
+]

@@ -1,0 +1,201 @@
+"""Reads weights and geometry off PyTorch calls."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+
+from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
+
+# Built-in functions carry no signature; their parameters in order, from the operator schemas.
+_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+    "linear": ("input", "weight", "bias"),
+    "batch_norm": ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps"),
+    "avg_pool": ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    "adaptive_avg_pool": ("input", "output_size"),
+    "reduce": ("input", "dim", "keepdim"),
+    "dropout": ("input", "p", "training"),
+    "transpose": ("input", "dim0", "dim1"),
+    "permute": ("input", "dims"),
+}
+
+
+@lru_cache(maxsize=512)
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    return None if inspect.Parameter.VAR_POSITIONAL in kinds else signature
+
+
+def bind(
+    family: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments by parameter name."""
+    signature = _signature(function)
+    if signature is None:
+        return {**dict(zip(_PARAMETERS[family], args, strict=False)), **kwargs}
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def read(
+    kind: Kind, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Details:
+    """Details of one call; `NO_DETAILS` where the kind has none.
+
+    Parameters
+    ----------
+    kind : Kind
+        From the table.
+    function : callable
+        As the model called it.
+    args, kwargs
+        As the model gave them.
+    """
+    reader = _READERS.get(kind)
+    return NO_DETAILS if reader is None else reader(function, args, kwargs)
+
+
+def _weighted(
+    family: str,
+    output_axis: Callable[[dict[str, Any]], int | None],
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+) -> Details:
+    given = bind(family, function, args, kwargs)
+    signal, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
+
+    def linear_map(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> torch.Tensor:
+        result: torch.Tensor = function(x, w, b, **given)
+        return result
+
+    return Details(
+        signal=signal,
+        weight=weight,
+        bias=bias,
+        linear_map=linear_map,
+        output_axis=output_axis(given),
+        space=None if family == "linear" else weight.ndim - 2,
+    )
+
+
+def _batch_norm(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind("batch_norm", function, args, kwargs)
+    mean, variance = given.get("running_mean"), given.get("running_var")
+    if given.get("training") or mean is None or variance is None:
+        return Details(signal=given["input"], couples_images=True)
+    scale = torch.rsqrt(variance + given.get("eps", 1e-5))
+    if given.get("weight") is not None:
+        scale = scale * given["weight"]
+    shift = -mean * scale
+    if given.get("bias") is not None:
+        shift = shift + given["bias"]
+    return Details(signal=given["input"], statistics=BatchStatistics(scale.detach(), shift.detach()))
+
+
+def _average_pool(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    space = int(function.__name__[-2])
+    if function.__name__.startswith("adaptive"):
+        given = bind("adaptive_avg_pool", function, args, kwargs)
+        signal, sizes = given["input"], given["output_size"]
+        sizes = (sizes,) * space if isinstance(sizes, int) else tuple(sizes)
+        shape = tuple(signal.shape)[2:]
+        is_global = all((old if new is None else new) == 1 for old, new in zip(shape, sizes, strict=False))
+        return Details(signal=signal, space=space, is_global=is_global)
+    given = bind("avg_pool", function, args, kwargs)
+    signal, kernel = given["input"], _sizes(given["kernel_size"], space)
+    padding = _sizes(given.get("padding") or 0, space)
+    is_global = tuple(signal.shape)[2:] == kernel and not any(padding)
+    return Details(signal=signal, space=space, is_global=is_global)
+
+
+def _sizes(value: Any, space: int) -> tuple[int, ...]:
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    return sizes * space if len(sizes) == 1 else sizes
+
+
+def _max_pool(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    signal = args[0] if args else kwargs["input"]
+    digits = [character for character in function.__name__ if character.isdigit()]
+    return Details(signal=signal, space=int(digits[0]))
+
+
+def _reduction(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind("reduce", function, args, kwargs)
+    signal = given.get("input", args[0] if args else None)
+    dims = given.get("dim", given.get("axis"))
+    if len(args) > 2 and isinstance(args[1], int) and isinstance(args[2], int) and not isinstance(args[2], bool):
+        dims = args[1:]
+    if isinstance(dims, torch.Tensor):  # max(a, b) of two tensors
+        return Details()
+    if dims is None:
+        dims = tuple(range(signal.ndim))
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    reduced = tuple(sorted(dim % signal.ndim for dim in dims)) or tuple(range(signal.ndim))
+    return Details(signal=signal, reduced=reduced, keeps_axes=bool(given.get("keepdim", False)))
+
+
+def _permutation(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    signal = args[0] if args else kwargs["input"]
+    rank = signal.ndim
+    name = function.__name__
+    if name == "permute":
+        dims = args[1:] or (kwargs["dims"],)
+        dims = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
+        return Details(order=tuple(int(dim) % rank for dim in dims))
+    if name in ("transpose", "swapaxes", "swapdims", "t"):
+        pair = (0, 1) if name == "t" else tuple(args[1:3]) + tuple(kwargs.values())[: 3 - len(args)]
+        order = list(range(rank))
+        first, second = (int(dim) % rank for dim in pair)
+        order[first], order[second] = order[second], order[first]
+        return Details(order=tuple(order))
+    # movedim: let torch say where each axis of a marker tensor of the same rank goes
+    marker = torch.empty(tuple(range(2, rank + 2)))
+    return Details(order=tuple(size - 2 for size in function(marker, *args[1:], **kwargs).shape))
+
+
+def _dropout(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind("dropout", function, args, kwargs)
+    signal = given.get("input", args[0] if args else None)
+    probability = given.get("p", 0.5)
+    training = given.get("training", given.get("train", True))
+    return Details(signal=signal, is_active=bool(training) and probability > 0)
+
+
+def _normalisation(_: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    signal = args[0] if args else kwargs["input"]
+    return Details(signal=signal)
+
+
+def _random(*_: Any) -> Details:
+    return Details(is_active=True)
+
+
+def _transposed_axis(given: Mapping[str, Any]) -> int | None:
+    return 1 if given.get("groups", 1) == 1 else None
+
+
+_READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {
+    Kind.CONVOLUTION: partial(_weighted, "conv", lambda _: 0),
+    Kind.TRANSPOSED_CONVOLUTION: partial(_weighted, "conv_transpose", _transposed_axis),
+    Kind.LINEAR: partial(_weighted, "linear", lambda _: 0),
+    Kind.BATCH_NORM: _batch_norm,
+    Kind.NORMALISATION: _normalisation,
+    Kind.AVERAGE_POOL: _average_pool,
+    Kind.MAX_POOL: _max_pool,
+    Kind.MEAN: _reduction,
+    Kind.SUM: _reduction,
+    Kind.MAXIMUM: _reduction,
+    Kind.PERMUTE: _permutation,
+    Kind.DROPOUT: _dropout,
+    Kind.RANDOM: _random,
+}

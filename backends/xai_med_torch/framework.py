@@ -1,0 +1,231 @@
+"""PyTorch as the tracer sees it: differentiation, context, and the state of models."""
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from xai_med.backend.tensors import Tensors
+from xai_med.backend.tracer import Tracer
+from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
+from xai_med_torch.interception import intercepted
+from xai_med_torch.tensors import TENSORS
+
+_mode_lock = threading.RLock()
+_held: dict[int, tuple[nn.Module, int]] = {}  # modules put in evaluation mode here, and by how many explanations
+
+
+class TorchFramework:
+    """`Framework` for PyTorch."""
+
+    @property
+    def tensors(self) -> Tensors:
+        """PyTorch's tensor operations."""
+        return TENSORS
+
+    # ---- automatic differentiation
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is a ``torch.Tensor``."""
+        return isinstance(value, torch.Tensor)
+
+    def is_recording(self) -> bool:
+        """Whether gradients are enabled in this thread."""
+        return torch.is_grad_enabled()
+
+    def start_recording(self) -> None:
+        """Enable gradients; `isolated` restores them."""
+        torch.set_grad_enabled(True)
+
+    def stop_recording(self) -> None:
+        """Disable gradients."""
+        torch.set_grad_enabled(False)
+
+    def leaf(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A detached copy that requires a gradient; ``detach`` alone would share memory."""
+        return tensor.detach().clone().requires_grad_()
+
+    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Clone, with its gradient."""
+        return tensor.clone()
+
+    def overwrite(self, target: torch.Tensor, value: torch.Tensor) -> None:
+        """Copy in place."""
+        target.copy_(value)
+
+    def pullback(
+        self,
+        outputs: torch.Tensor,
+        cotangent: torch.Tensor,
+        to: torch.Tensor,
+        *,
+        keep: bool,
+        differentiable: bool,
+    ) -> torch.Tensor | None:
+        """One vector-Jacobian product, without touching any ``.grad``."""
+        if not outputs.requires_grad:
+            return None
+        try:
+            (result,) = torch.autograd.grad(
+                outputs,
+                to,
+                grad_outputs=cotangent,
+                retain_graph=keep,
+                create_graph=differentiable,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            raise GradientError(f"PyTorch could not differentiate the model: {error}") from error
+        return result
+
+    # ---- running a model
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """No gradients to begin with, no autocast, no inference mode; all restored on exit."""
+        with torch.inference_mode(False), torch.no_grad(), _no_autocast():
+            yield
+
+    @contextmanager
+    def evaluation_mode(self, model: nn.Module) -> Iterator[bool]:
+        """Clear the training flag of each module, by count, so that threads may overlap."""
+        modules = list(model.modules())
+        with _mode_lock:
+            mine = [module for module in modules if module.training or id(module) in _held]
+            was_training = bool(mine)
+            for module in mine:
+                count = _held.get(id(module), (module, 0))[1]
+                _held[id(module)] = (module, count + 1)
+                module.training = False
+        try:
+            yield was_training
+        finally:
+            with _mode_lock:
+                for module in mine:
+                    count = _held[id(module)][1] - 1
+                    if count:
+                        _held[id(module)] = (module, count)
+                    else:
+                        del _held[id(module)]
+                        module.training = True
+
+    def intercepted(self, tracer: Tracer) -> AbstractContextManager[None]:
+        """Report every operation and module of this thread."""
+        return intercepted(tracer)
+
+    # ---- looking at a model
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuse models that cannot be explained as they are."""
+        if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+            raise ModelError(
+                "the model is a TorchScript module, whose operations cannot be seen; explain the Python module"
+            )
+        if hasattr(model, "_orig_mod"):
+            raise ModelError(
+                "the model was compiled with torch.compile, whose operations cannot be seen; "
+                "explain the original module, model._orig_mod"
+            )
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise ModelError(f"the model is wrapped in {type(model).__name__}; explain model.module")
+        for part in model.modules():
+            if isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod"):
+                raise ModelError(f"a part of the model ({type(part).__name__}) is scripted or compiled; explain the original")
+        _check_weights(model)
+
+    def layers(self, model: nn.Module) -> Mapping[str, nn.Module]:
+        """Modules by dotted name."""
+        return dict(model.named_modules())
+
+    def dtype(self, model: nn.Module) -> str:
+        """Dtype of the first floating parameter."""
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return TENSORS.dtype(parameter)
+        return "float32"
+
+    def batch(self, x: Any, model: nn.Module) -> torch.Tensor:
+        """A private copy of images."""
+        like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+        with torch.inference_mode(False), torch.no_grad():
+            if isinstance(x, np.ndarray):
+                if x.dtype.kind != "f":
+                    raise DtypeError(_not_floating(x.dtype))
+                return torch.tensor(x, dtype=like.dtype, device=like.device)
+            if not isinstance(x, torch.Tensor):
+                raise DtypeError(
+                    f"images must be a torch.Tensor or a NumPy array for a PyTorch model, got {type(x).__name__}"
+                )
+            if not x.is_floating_point():
+                raise DtypeError(_not_floating(x.dtype))
+            if x.dtype != like.dtype:
+                raise DtypeError(
+                    f"the images are {x.dtype} and the model's weights {like.dtype}; "
+                    f"give x.to({like.dtype}), or choose dtype= for both"
+                )
+            if x.device != like.device:
+                raise DtypeError(f"the images are on {x.device} and the model on {like.device}; move one of them")
+            return x.detach().clone()
+
+    def with_dtype(self, model: nn.Module, dtype: str) -> nn.Module:
+        """A deep copy with other floating weights."""
+        with torch.inference_mode(False), torch.no_grad():
+            try:
+                return copy.deepcopy(model).to(getattr(torch, dtype))
+            except (TypeError, RuntimeError, AttributeError) as error:
+                raise ModelError(f"the model could not be copied to compute in {dtype}: {error}") from error
+
+    def versions(self) -> Mapping[str, str]:
+        """PyTorch's version."""
+        return {"torch": str(torch.__version__)}
+
+
+@contextmanager
+def _no_autocast() -> Iterator[None]:
+    devices = [name for name in ("cpu", "cuda") if torch.is_autocast_enabled(name)]
+    if not devices:
+        yield
+    elif len(devices) == 1:
+        with torch.autocast(devices[0], enabled=False):
+            yield
+    else:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+
+
+def _not_floating(dtype: object) -> str:
+    return (
+        f"images must be floating point, got {dtype}; convert and scale them as the model was trained, "
+        f"such as x.astype('float32') / 255"
+    )
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Initialised, in memory, on one device, floating, finite."""
+    devices = set()
+    sums = []
+    with torch.inference_mode(False), torch.no_grad():
+        named = [*model.named_parameters(), *model.named_buffers()]
+        for name, tensor in named:
+            if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
+                raise ModelError(f"{name} is not initialised yet (a lazy layer); run the model once, or load its weights")
+            if tensor.is_meta:
+                raise ModelError(f"{name} is on the meta device and holds no values; load the model's weights")
+            if tensor.is_inference():
+                raise ModelError(
+                    f"{name} was created under inference_mode, which forbids gradients; "
+                    f"build or load the model outside of it"
+                )
+            devices.add(tensor.device)
+            if tensor.is_floating_point():
+                sums.append((name, tensor.detach().sum(dtype=torch.float64)))
+        if len(devices) > 1:
+            raise ModelError(f"the model is spread over {sorted(map(str, devices))}; put it on one device")
+        if sums and not bool(torch.isfinite(torch.stack([value for _, value in sums])).all()):
+            bad = next(name for name, value in sums if not bool(torch.isfinite(value)))
+            raise NonFiniteError(f"{bad} holds NaN or infinite values, so that no map can be trusted; load sound weights")

@@ -1,0 +1,135 @@
+"""PyTorch's implementation of the tensor operations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from xai_med.backend.tensors import Array
+
+
+class TorchTensors:
+    """`Tensors` on ``torch.Tensor``."""
+
+    def einsum(self, equation: str, *operands: torch.Tensor) -> torch.Tensor:
+        """Einstein summation."""
+        return torch.einsum(equation, *operands)
+
+    def relu(self, tensor: torch.Tensor) -> torch.Tensor:
+        """max(x, 0)."""
+        return torch.relu(tensor)
+
+    def clip(
+        self, tensor: torch.Tensor, *, low: float | None = None, high: float | None = None
+    ) -> torch.Tensor:
+        """min(max(x, low), high)."""
+        return tensor if low is None and high is None else torch.clamp(tensor, low, high)
+
+    def abs(self, tensor: torch.Tensor) -> torch.Tensor:
+        """|x|."""
+        return torch.abs(tensor)
+
+    def sqrt(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Square root."""
+        return torch.sqrt(tensor)
+
+    def exp(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Exponential."""
+        return torch.exp(tensor)
+
+    def sign(self, tensor: torch.Tensor) -> torch.Tensor:
+        """-1, 0 or 1."""
+        return torch.sign(tensor)
+
+    def where(self, condition: torch.Tensor, if_true: Any, if_false: Any) -> torch.Tensor:
+        """Choose by element."""
+        return torch.where(condition, if_true, if_false)
+
+    def sum(self, tensor: torch.Tensor, axes: Sequence[int], *, keep: bool = False) -> torch.Tensor:
+        """Sum over axes; none means no change."""
+        return torch.sum(tensor, tuple(axes), keepdim=keep, dtype=tensor.dtype) if axes else tensor
+
+    def mean(self, tensor: torch.Tensor, axes: Sequence[int], *, keep: bool = False) -> torch.Tensor:
+        """Mean over axes."""
+        return torch.mean(tensor, tuple(axes), keepdim=keep) if axes else tensor
+
+    def amax(self, tensor: torch.Tensor, axes: Sequence[int], *, keep: bool = False) -> torch.Tensor:
+        """Largest value over axes."""
+        return torch.amax(tensor, tuple(axes), keepdim=keep) if axes else tensor
+
+    def amin(self, tensor: torch.Tensor, axes: Sequence[int], *, keep: bool = False) -> torch.Tensor:
+        """Smallest value over axes."""
+        return torch.amin(tensor, tuple(axes), keepdim=keep) if axes else tensor
+
+    def argmax(self, tensor: torch.Tensor, axis: int) -> torch.Tensor:
+        """Index of the first largest value."""
+        size = tensor.shape[axis]
+        shape = [1] * tensor.ndim
+        shape[axis] = size
+        # torch.argmax does not promise which of several equal values it names
+        index = torch.arange(size, device=tensor.device).reshape(shape)
+        is_largest = tensor == torch.amax(tensor, axis, keepdim=True)
+        return torch.amin(torch.where(is_largest, index, size), axis)
+
+    def stack(self, tensors: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+        """Join along a new axis."""
+        return torch.stack(list(tensors), dim=axis)
+
+    def concatenate(self, tensors: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+        """Join along an existing axis."""
+        return torch.cat(list(tensors), dim=axis)
+
+    def reshape(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Row-major reshape."""
+        return torch.reshape(tensor, tuple(shape))
+
+    def transpose(self, tensor: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+        """Permute axes."""
+        return torch.permute(tensor, tuple(order))
+
+    def broadcast(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Repeat axes of size 1."""
+        return torch.broadcast_to(tensor, tuple(shape))
+
+    def take(self, tensor: torch.Tensor, indices: Sequence[int], axis: int) -> torch.Tensor:
+        """Select along one axis."""
+        chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=tensor.device)
+        return torch.index_select(tensor, axis, chosen)
+
+    def stop_gradient(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Detach."""
+        return tensor.detach()
+
+    def rectify_cotangent(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Let only the positive part of a cotangent through."""
+        if tensor.requires_grad:
+            tensor.register_hook(lambda cotangent: cotangent.clamp(min=0))
+        return tensor
+
+    def from_numpy(self, array: Array, like: torch.Tensor) -> torch.Tensor:
+        """Copy; floating kinds take the dtype of `like`."""
+        dtype = like.dtype if array.dtype.kind == "f" else None
+        return torch.tensor(np.asarray(array), dtype=dtype, device=like.device)
+
+    def to_numpy(self, tensor: torch.Tensor) -> Array:
+        """Copy; bfloat16 becomes float32."""
+        values = tensor.detach()
+        if values.dtype is torch.bfloat16:
+            values = values.float()
+        return np.array(values.cpu().numpy())
+
+    def dtype(self, tensor: torch.Tensor) -> str:
+        """Name of the dtype."""
+        return str(tensor.dtype).removeprefix("torch.")
+
+    def cast(self, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
+        """Convert."""
+        return tensor.to(getattr(torch, dtype))
+
+    def device(self, tensor: torch.Tensor) -> str:
+        """Name of the device."""
+        return str(tensor.device)
+
+
+TENSORS = TorchTensors()

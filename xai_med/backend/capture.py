@@ -1,0 +1,157 @@
+"""Where differentiation begins in a running model, and what stands for the tensor from there on."""
+
+from typing import Any
+
+from xai_med.backend.axes import has_image_axes
+from xai_med.backend.framework import Framework
+from xai_med.backend.record import Node
+from xai_med.backend.start import AtInput, AtLayer, AtPool, Nowhere, Start
+from xai_med.backend.tensors import Tensor, shape_of
+from xai_med.backend.weak import TensorMap
+from xai_med.errors import LayerError
+
+
+class Capture:
+    """Makes the leaf of differentiation and hands a copy of it on, so that in-place operations cannot reach it.
+
+    Parameters
+    ----------
+    framework : Framework
+        Of the model.
+    start : Start
+        Where to begin.
+    space : int
+        Number of space axes of the input.
+    differentiable : bool
+        Keep the caller's graph: the captured tensor stays connected to what it was computed from.
+    """
+
+    def __init__(self, framework: Framework, start: Start, *, space: int, differentiable: bool) -> None:
+        self._framework = framework
+        self._start = start
+        self._space = space
+        self._differentiable = differentiable
+        self._stand_ins: TensorMap[Tensor] = TensorMap()
+        self.images = 0
+        self.tensor: Tensor | None = None
+        self.node: Node | None = None
+        self.watched_node: Node | None = None
+        self.late_producer: int | None = None
+
+    # ---- what is captured
+
+    def at_input(self, batch: Tensor, node: Node) -> tuple[Tensor, Tensor | None]:
+        """Begin at the input if that is the start; return what the model gets, and the probe if there is one."""
+        self.images = shape_of(batch)[0]
+        if self._differentiable:
+            self._framework.start_recording()
+        if not isinstance(self._start, AtInput):
+            return batch, None
+        self._framework.start_recording()
+        self.node = node
+        if not self._start.probed:
+            self.tensor = self._framework.leaf(batch)
+            return self._framework.copy(self.tensor), None
+        self.tensor = self._framework.leaf(batch * 0 + 1)
+        return batch * self.tensor, self.tensor
+
+    def wants(self, module: Any) -> bool:
+        """Whether this module's output is the one to capture or to remember."""
+        if isinstance(self._start, AtLayer):
+            return self._start.module is module
+        return isinstance(self._start, Nowhere) and self._start.watched is module and module is not None
+
+    def at_layer(self, output: Any, nodes: TensorMap[Node]) -> Any:
+        """Capture a layer's output, or remember where it was made; return what the layer hands on."""
+        name = self._start.name if isinstance(self._start, AtLayer) else "the layer"
+        if not self._framework.is_tensor(output):
+            raise LayerError(
+                f"layer {name!r} returns a {type(output).__name__}, not one tensor; choose a layer inside it"
+            )
+        node = nodes.get(output)
+        if node is None:
+            raise LayerError(f"the output of layer {name!r} does not depend on the input; choose another layer")
+        if self.watched_node is not None:
+            raise LayerError(
+                f"layer {name!r} runs more than once in a forward pass, so that its output is ambiguous; "
+                f"choose a layer that runs once, such as the block around it"
+            )
+        self.watched_node = node
+        if isinstance(self._start, Nowhere):
+            return output
+        if not has_image_axes(node, self._space):
+            raise LayerError(
+                f"the output of layer {name!r} has shape {node.shape}, which is not (N, C, *space) with the "
+                f"{self._space} space axes of the input; choose a layer with space axes, such as the last convolution"
+            )
+        handed = self._begin(output, node)
+        nodes.set(handed, node)
+        return handed
+
+    def at_tensor(self, tensor: Tensor, node: Node, nodes: TensorMap[Node], *, is_fresh: bool) -> bool:
+        """Capture a tensor that enters a pool; False where it is captured already or may not be.
+
+        Parameters
+        ----------
+        tensor, node
+            The tensor and its producer.
+        nodes : TensorMap
+            Where the stand-in is registered.
+        is_fresh : bool
+            Whether nothing has consumed the tensor before; otherwise a second pass is needed.
+        """
+        if self.node is node or not has_image_axes(node, self._space):
+            return False
+        self._stand_ins.clear()
+        if not is_fresh and not self._differentiable:
+            self.late_producer = node.index
+            self.tensor, self.node = None, None
+            return False
+        self.late_producer = None
+        nodes.set(self._begin(tensor, node), node)
+        return True
+
+    def _begin(self, tensor: Tensor, node: Node) -> Tensor:
+        self.node = node
+        if self._differentiable:
+            self.tensor = tensor
+            handed = self._framework.copy(tensor)
+        else:
+            self._framework.start_recording()
+            self.tensor = self._framework.leaf(tensor)
+            handed = self._framework.copy(self.tensor)
+        self._stand_ins.set(tensor, handed)
+        return handed
+
+    # ---- the pool
+
+    @property
+    def follows_pools(self) -> bool:
+        """Whether the start is to be found."""
+        return isinstance(self._start, AtPool)
+
+    @property
+    def producer(self) -> int | None:
+        """Index of the operation to capture after, where an earlier pass has found it."""
+        return self._start.producer if isinstance(self._start, AtPool) else None
+
+    def drop(self) -> None:
+        """A tensor with space axes came after the captured one: it was a gate, not the end of the features."""
+        if self.node is None:
+            return
+        self.late_producer = self.node.index
+        self.tensor, self.node = None, None
+        if not self._differentiable:
+            self._framework.stop_recording()
+
+    # ---- stand-ins
+
+    @property
+    def substitutes(self) -> bool:
+        """Whether any tensor of the model has a stand-in."""
+        return bool(self._stand_ins)
+
+    def resolve(self, tensor: Tensor) -> Tensor:
+        """Return the stand-in of a captured tensor, or the tensor itself."""
+        stand_in = self._stand_ins.get(tensor)
+        return tensor if stand_in is None else stand_in

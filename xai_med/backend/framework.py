@@ -1,0 +1,124 @@
+"""What an adapter supplies: a framework's automatic differentiation, interception and models."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from xai_med.backend.tensors import Tensor, Tensors
+
+if TYPE_CHECKING:
+    from xai_med.backend.tracer import Tracer
+
+
+class Framework(Protocol):
+    """A framework as the tracer sees it. No method, no rule and no resizing lives behind it."""
+
+    @property
+    def tensors(self) -> Tensors:
+        """The framework's tensor operations."""
+        ...
+
+    # ---- automatic differentiation
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is a native tensor."""
+        ...
+
+    def is_recording(self) -> bool:
+        """Whether derivatives are being recorded in this thread."""
+        ...
+
+    def start_recording(self) -> None:
+        """Record derivatives from here on, until the context of `isolated` ends."""
+        ...
+
+    def stop_recording(self) -> None:
+        """Record no derivatives from here on."""
+        ...
+
+    def leaf(self, tensor: Tensor) -> Tensor:
+        """A copy of a tensor at which differentiation begins."""
+        ...
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """A copy of the values through which derivatives flow."""
+        ...
+
+    def overwrite(self, target: Tensor, value: Tensor) -> None:
+        """Write `value` into `target` in place, derivatives included."""
+        ...
+
+    def pullback(
+        self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
+    ) -> Tensor | None:
+        """One vector-Jacobian product; None where `outputs` does not depend on `to`.
+
+        Parameters
+        ----------
+        keep : bool
+            Whether the graph is needed again.
+        differentiable : bool
+            Whether the result itself can be differentiated.
+
+        Raises
+        ------
+        GradientError
+            The framework cannot differentiate the model.
+        """
+        ...
+
+    # ---- running a model
+
+    def isolated(self) -> AbstractContextManager[None]:
+        """Shield a computation from the caller's context: no gradients, no autocast, no inference mode."""
+        ...
+
+    def evaluation_mode(self, model: Any) -> AbstractContextManager[bool]:
+        """Put every part of the model in evaluation mode and back; yields whether any part was in training."""
+        ...
+
+    def intercepted(self, tracer: "Tracer") -> AbstractContextManager[None]:
+        """Report every operation and module of this thread to `tracer`."""
+        ...
+
+    # ---- looking at a model
+
+    def check_model(self, model: Any) -> None:
+        """Refuse what cannot be explained.
+
+        Raises
+        ------
+        ModelError
+            Compiled, scripted, not initialised, without storage, or on several devices.
+        NonFiniteError
+            A weight or buffer is NaN or infinite; the message names it.
+        """
+        ...
+
+    def layers(self, model: Any) -> Mapping[str, Any]:
+        """Modules by dotted name."""
+        ...
+
+    def dtype(self, model: Any) -> str:
+        """Floating dtype of the model's first floating weight, ``"float32"`` where it has none."""
+        ...
+
+    def batch(self, x: Any, model: Any) -> Tensor:
+        """A private copy of images as a native tensor.
+
+        A NumPy array is brought to the model's device and dtype; a native tensor keeps its own.
+
+        Raises
+        ------
+        DtypeError
+            Neither a tensor of this framework nor an array, or not of a floating dtype.
+        """
+        ...
+
+    def with_dtype(self, model: Any, dtype: str) -> Any:
+        """A deep copy of a model with floating weights of another dtype."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Name and version of the framework."""
+        ...

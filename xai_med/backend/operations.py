@@ -1,0 +1,181 @@
+"""The vocabulary of operations: what adapters translate their framework's functions into."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from xai_med.backend.tensors import Tensor
+
+
+class Kind(Enum):
+    """What an operation does, as far as rules and methods care."""
+
+    CONVOLUTION = "convolution"
+    TRANSPOSED_CONVOLUTION = "transposed convolution"
+    LINEAR = "linear"
+    BATCH_NORM = "batch norm"
+    NORMALISATION = "normalisation"  # by statistics of the sample itself: layer, group, instance norm
+    RELU = "ReLU"
+    ACTIVATION = "activation"  # any other element-wise non-linearity
+    MAX_POOL = "max pool"
+    AVERAGE_POOL = "average pool"
+    MEAN = "mean"
+    SUM = "sum"
+    MAXIMUM = "maximum"  # over axes
+    ADD = "add"  # or subtract
+    MULTIPLY = "multiply"
+    DIVIDE = "divide"
+    MATMUL = "matrix product"
+    CONCATENATE = "concatenate"
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+    ATTENTION = "attention"
+    DROPOUT = "dropout"
+    RESHAPE = "reshape"
+    PERMUTE = "permute"
+    ROUTING = "routing"  # indexing, padding, splitting, expanding, copying: each value goes somewhere unchanged
+    RESAMPLE = "resample"  # linear interpolation of the space axes
+    STEP = "step"  # piecewise constant: rounding, comparison, arg max; its derivative is zero or none
+    DETACH = "detach"
+    RANDOM = "random"
+    UNKNOWN = "unknown"
+
+
+LINEAR_OR_ROUTING = frozenset(
+    {
+        Kind.AVERAGE_POOL,
+        Kind.MEAN,
+        Kind.SUM,
+        Kind.ADD,
+        Kind.CONCATENATE,
+        Kind.DROPOUT,
+        Kind.RESHAPE,
+        Kind.PERMUTE,
+        Kind.ROUTING,
+        Kind.RESAMPLE,
+        Kind.STEP,
+        Kind.DETACH,
+        Kind.MAX_POOL,
+        Kind.MAXIMUM,
+    }
+)
+"""Kinds through which relevance passes by differentiation alone (METHODS: gradient x input of a homogeneous map)."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchStatistics:
+    """The affine map of a batch norm in evaluation mode, per channel: ``x * scale + shift``."""
+
+    scale: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Details:
+    """What an adapter reads off one call; a field stays None where it does not apply.
+
+    Parameters
+    ----------
+    signal : tensor or None
+        The data input of an operation that has weights or axes.
+    weight : tensor or None
+        (out, in / groups, *kernel) for convolutions, (out, in) for linear maps.
+    bias : tensor or None
+        (out,).
+    linear_map : callable or None
+        ``linear_map(signal, weight, bias)``: the same operation with other values.
+    output_axis : int or None
+        Axis of `weight` that runs over output channels, None where batch norm cannot be merged into it.
+    space : int or None
+        Number of space axes that a convolution or pool works on.
+    statistics : BatchStatistics or None
+        Of a batch norm that uses its running statistics.
+    reduced : tuple of int or None
+        Axes, non-negative, that a mean, sum or maximum runs over.
+    keeps_axes : bool
+        Whether reduced axes stay with size 1.
+    is_global : bool
+        Whether a pool's single window covers its input exactly.
+    order : tuple of int or None
+        Of a permutation of axes.
+    is_active : bool
+        Of a dropout or another random operation: whether it changes anything in this call.
+    couples_images : bool
+        Whether the result for one image depends on the others in the batch.
+    """
+
+    signal: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    linear_map: Callable[..., Tensor] | None = None
+    output_axis: int | None = None
+    space: int | None = None
+    statistics: BatchStatistics | None = None
+    reduced: tuple[int, ...] | None = None
+    keeps_axes: bool = False
+    is_global: bool = False
+    order: tuple[int, ...] | None = None
+    is_active: bool = False
+    couples_images: bool = False
+
+
+NO_DETAILS = Details()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One function call of the running model, as an adapter saw it.
+
+    Parameters
+    ----------
+    kind : Kind
+        From the adapter's table.
+    name : str
+        The framework's name of the function, for messages.
+    function : callable
+        The function itself, not intercepted when called from inside the tracer.
+    args, kwargs
+        As the model gave them.
+    writes_in_place : bool
+        Whether the function writes its result into its first argument.
+    read : callable
+        Gives the `Details`; called with the arguments that should be read.
+    """
+
+    kind: Kind
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    writes_in_place: bool
+    read: Callable[[tuple[Any, ...], Mapping[str, Any]], Details]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """What a rule receives: one operation with inputs that carry the relevance.
+
+    Parameters
+    ----------
+    kind, name
+        As in `Call`.
+    inputs : tuple of tensors
+        The signals: inputs that depend on the network's input and through which derivatives flow.
+    value : tensor
+        The operation's true output, without gradient.
+    apply : callable
+        ``apply(*inputs)``: the operation on other signals, everything else equal.
+    details : Details
+        Weights and geometry.
+    probe : tensor or None
+        At the first layer: ones of the input's shape by which the input was multiplied (see `Trace`).
+    """
+
+    kind: Kind
+    name: str
+    inputs: tuple[Tensor, ...]
+    value: Tensor
+    apply: Callable[..., Tensor]
+    details: Details = field(default=NO_DETAILS)
+    probe: Tensor | None = None

@@ -1,0 +1,116 @@
+"""A traced forward pass, as the adapters for eager frameworks give it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from xai_med.backend.framework import Framework
+from xai_med.backend.record import Node
+from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tracer import Tracer
+from xai_med.errors import GradientError
+
+
+class RecordedTrace:
+    """Implements `Trace` on a tracer that has followed the model.
+
+    Parameters
+    ----------
+    framework : Framework
+        Of the model.
+    tracer : Tracer
+        After the forward pass.
+    output : object
+        What the model returned.
+    names : mapping of int to str
+        Dotted names of modules, by identity.
+    was_training : bool
+        Whether a part of the model was in training mode.
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        tracer: Tracer,
+        output: Any,
+        names: Mapping[int, str],
+        *,
+        was_training: bool,
+    ) -> None:
+        self._framework = framework
+        self._tracer = tracer
+        self._names = names
+        self.output = output
+        self.was_training = was_training
+
+    @property
+    def tensors(self) -> Tensors:
+        """The framework's tensor operations."""
+        return self._framework.tensors
+
+    @property
+    def captured(self) -> Tensor | None:
+        """The tensor at which differentiation begins."""
+        return self._tracer.capture.tensor
+
+    @property
+    def captured_node(self) -> Node | None:
+        """The operation that produced the captured tensor."""
+        return self._tracer.capture.node
+
+    @property
+    def late_producer(self) -> int | None:
+        """Index of the operation to capture after in a second pass, where one pass did not suffice."""
+        return self._tracer.capture.late_producer
+
+    @property
+    def pooled(self) -> tuple[Tensor, Node] | None:
+        """The tensor that entered the last global average pool, and the pool's node."""
+        return self._tracer.pooled
+
+    @property
+    def watched_node(self) -> Node | None:
+        """The operation that produced the watched layer's output."""
+        return self._tracer.capture.watched_node
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is a native tensor."""
+        return self._framework.is_tensor(value)
+
+    def resolve(self, tensor: Tensor) -> Tensor:
+        """What carries the derivatives of a tensor that the model returned."""
+        return self._tracer.resolve(tensor)
+
+    def node(self, tensor: Tensor) -> Node | None:
+        """The operation that produced a tensor."""
+        return self._tracer.nodes.get(tensor)
+
+    def squash_input(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
+        """For the result of a sigmoid or softmax: what went into it, and the node of the squashing."""
+        return self._tracer.squash_input(tensor)
+
+    def layer_name(self, node: Node) -> str:
+        """Dotted name of the module in which an operation ran, or the operation's own name."""
+        name = self._names.get(id(node.module), "") if node.module is not None else ""
+        return name or node.name
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record what is computed from the trace's tensors."""
+        self._framework.start_recording()
+        yield
+
+    def pullback(
+        self, outputs: Tensor, cotangents: Iterable[Tensor], to: Tensor, *, differentiable: bool = False
+    ) -> Iterator[Tensor]:
+        """Send cotangents of `outputs` back to `to`, one after the other over one graph."""
+        pending = list(cotangents)
+        for position, cotangent in enumerate(pending):
+            keep = differentiable or position + 1 < len(pending)
+            result = self._framework.pullback(outputs, cotangent, to, keep=keep, differentiable=differentiable)
+            if result is None:
+                raise GradientError(
+                    "the explained score does not depend on the layer or input through any differentiable path: "
+                    "it was cut by detach, by an integer operation, or the layer is not on the way to the output"
+                )
+            yield result

@@ -1,0 +1,270 @@
+"""Follows one forward pass operation by operation; knows no framework."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from xai_med.backend.arguments import map_tensors
+from xai_med.backend.axes import image_axes, result_axes
+from xai_med.backend.capture import Capture
+from xai_med.backend.framework import Framework
+from xai_med.backend.operations import NO_DETAILS, Call, Details, Kind
+from xai_med.backend.record import Node
+from xai_med.backend.rule import Composite
+from xai_med.backend.start import Start
+from xai_med.backend.surrogates import Surrogates
+from xai_med.backend.tensors import Tensor, is_floating, shape_of
+from xai_med.backend.weak import TensorMap
+from xai_med.errors import NotApplicableError, ShapeError
+
+_DETAILED = frozenset(
+    {
+        Kind.CONVOLUTION,
+        Kind.TRANSPOSED_CONVOLUTION,
+        Kind.LINEAR,
+        Kind.BATCH_NORM,
+        Kind.NORMALISATION,
+        Kind.AVERAGE_POOL,
+        Kind.MAX_POOL,
+        Kind.MEAN,
+        Kind.SUM,
+        Kind.MAXIMUM,
+        Kind.PERMUTE,
+        Kind.DROPOUT,
+        Kind.RANDOM,
+    }
+)
+
+
+class Tracer:
+    """Receives the stream of operations, keeps the record, applies rules, begins differentiation.
+
+    Parameters
+    ----------
+    framework : Framework
+        Of the model.
+    start : Start
+        Where differentiation begins.
+    rules : Composite or None
+        Surrogates, if any.
+    space : int
+        Number of space axes of the input.
+    differentiable : bool
+        Whether the caller's own graph goes on through captured tensors.
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        *,
+        start: Start,
+        rules: Composite | None,
+        space: int,
+        differentiable: bool,
+    ) -> None:
+        self._framework = framework
+        self._space = space
+        self.nodes: TensorMap[Node] = TensorMap()
+        self.pooled: tuple[Tensor, Node] | None = None
+        self.capture = Capture(framework, start, space=space, differentiable=differentiable)
+        self._surrogates = Surrogates(framework, rules) if rules is not None else None
+        self._squashed: dict[int, tuple[Tensor, Node]] = {}
+        self._consumed: set[int] = set()
+        self._modules: list[Any] = []
+        self._count = 0
+
+    # ---- the input and the modules
+
+    def enter_network(self, batch: Tensor) -> Tensor:
+        """Register the input and return what the model should be given."""
+        node = Node(Kind.ROUTING, "input", (), shape_of(batch), image_axes(self._space), 0)
+        handed, probe = self.capture.at_input(batch, node)
+        if self._surrogates is not None and probe is not None:
+            self._surrogates.first_input, self._surrogates.probe = handed, probe
+        self.nodes.set(handed, node)
+        return handed
+
+    def enter_module(self, module: Any) -> None:
+        """Note that a module begins to run."""
+        self._modules.append(module)
+
+    def leave_module(self, module: Any, output: Any) -> Any:
+        """Note that a module has run; return what it should hand on."""
+        while self._modules and self._modules.pop() is not module:
+            pass  # a module that raised inside a model that caught it
+        return self.capture.at_layer(output, self.nodes) if self.capture.wants(module) else output
+
+    # ---- operations
+
+    def call(self, call: Call) -> Any:
+        """Run one function for the model."""
+        parents = self._parents(call.args, call.kwargs)
+        if not parents:
+            if call.kind is Kind.RANDOM:
+                self._refuse_random(call)
+            return call.function(*call.args, **call.kwargs)
+        details = call.read(call.args, call.kwargs) if call.kind in _DETAILED else NO_DETAILS
+        self._check(call, details, parents)
+        is_fresh = parents[0].index not in self._consumed
+        signal = details.signal if details.signal is not None else self._first_signal(call)
+        result = self._run(call, details)
+        node = self._note(call, details, parents, result)
+        if node is None or not self.capture.follows_pools:
+            return result
+        return self._follow_pool(call, node, signal, result, is_fresh=is_fresh)
+
+    def _run(self, call: Call, details: Details) -> Any:
+        if self._surrogates is not None:
+            return self._surrogates.run(call, details, self._is_signal)
+        if self.capture.substitutes:
+            args, kwargs = map_tensors(
+                self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor
+            )
+            return call.function(*args, **kwargs)
+        return call.function(*call.args, **call.kwargs)
+
+    def resolve(self, tensor: Tensor) -> Tensor:
+        """What stands for a tensor of the model: the captured copy or the surrogate in place of the plain one."""
+        if self._surrogates is not None:
+            return self._surrogates.resolve(tensor)
+        return self.capture.resolve(tensor)
+
+    def _is_signal(self, value: object) -> bool:
+        node = self.nodes.get(value)
+        return node is not None and node.is_differentiable
+
+    def _parents(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Node, ...]:
+        found = []
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            for item in value if isinstance(value, list | tuple) else (value,):
+                node = self.nodes.get(item)
+                if node is not None:
+                    found.append(node)
+        return tuple(found)
+
+    def _first_signal(self, call: Call) -> Tensor | None:
+        for value in (*call.args, *call.kwargs.values()):
+            for item in value if isinstance(value, list | tuple) else (value,):
+                if self.nodes.get(item) is not None:
+                    return item
+        return None
+
+    # ---- what is refused while the model runs
+
+    def _check(self, call: Call, details: Details, parents: tuple[Node, ...]) -> None:
+        if details.space is not None and len(parents[0].shape) != details.space + 2:
+            raise ShapeError(
+                f"{call.name} works on {details.space} space axes and got a tensor of shape {parents[0].shape}; "
+                f"images must come as (N, C, *space): add the batch axis with x[None]"
+            )
+        if details.is_active:
+            self._refuse_random(call)
+        if details.couples_images and self.capture.images > 1:
+            raise NotApplicableError(
+                f"{call.name} in {self._place()} uses statistics of the batch, so that the result for one image "
+                f"depends on the others; explain one image at a time"
+            )
+
+    def _refuse_random(self, call: Call) -> None:
+        raise NotApplicableError(
+            f"{call.name} in {self._place()} is random in evaluation mode, so that two explanations of one image "
+            f"would differ; make it depend on the module's training flag, or remove it"
+        )
+
+    def _place(self) -> str:
+        return f"module {type(self._modules[-1]).__name__}" if self._modules else "the model"
+
+    # ---- the record
+
+    def _note(self, call: Call, details: Details, parents: tuple[Node, ...], result: Any) -> Node | None:
+        outputs = result if isinstance(result, list | tuple) else (result,)
+        tensors = [output for output in outputs if self._framework.is_tensor(output)]
+        if result is None and call.args:  # item assignment
+            tensors = [call.args[0]]
+        if not tensors:
+            return None
+        self._count += 1
+        self._consumed.update(parent.index for parent in parents)
+        shape = shape_of(tensors[0])
+        floating = is_floating(self._framework.tensors.dtype(tensors[0]))
+        node = Node(
+            kind=call.kind,
+            name=call.name,
+            parents=parents,
+            shape=shape,
+            axes=result_axes(call.kind, details, parents, shape, space=self._space),
+            index=self._count,
+            is_differentiable=floating and call.kind not in (Kind.STEP, Kind.DETACH),
+            is_covered=self._surrogates is None or self._surrogates.covers(call, details, self._is_signal),
+            module=self._modules[-1] if self._modules else None,
+            details=details if details is NO_DETAILS else replace(details, signal=None, linear_map=None),
+        )
+        self._assign(call, node, tensors)
+        if is_global_average(node.kind, details, parents[0]):
+            signal = details.signal if details.signal is not None else call.args[0]
+            self.pooled = (self.resolve(signal), node)
+        return node
+
+    def _assign(self, call: Call, node: Node, tensors: list[Tensor]) -> None:
+        if call.kind in (Kind.SIGMOID, Kind.SOFTMAX) and not call.writes_in_place:
+            signal = self.resolve(self._first_signal(call))
+            if len(node.shape) > 2:  # dense outputs are large: only the latest can be the model's last operation
+                self._squashed = {k: v for k, v in self._squashed.items() if len(v[1].shape) <= 2}
+            self._squashed[node.index] = (signal, node)
+        for tensor in tensors:
+            self.nodes.set(tensor, node)
+        if call.writes_in_place and tensors[0] is not call.args[0]:
+            self.nodes.set(call.args[0], node)  # the model may go on with the tensor that it changed
+
+    def squash_input(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
+        """Input of the sigmoid or softmax that made `tensor`, None where another operation did."""
+        node = self.nodes.get(tensor)
+        return None if node is None else self._squashed.get(node.index)
+
+    # ---- the beginning of differentiation at the pool
+
+    def _follow_pool(
+        self, call: Call, node: Node, signal: Tensor | None, result: Any, *, is_fresh: bool
+    ) -> Any:
+        if self.capture.producer is not None:
+            if node.index == self.capture.producer and self._framework.is_tensor(result):
+                self.capture.at_tensor(result, node, self.nodes, is_fresh=True)
+            return result
+        parent = node.parents[0]
+        if signal is None or call.writes_in_place:
+            return result
+        if not (is_global_average(node.kind, node.details, parent) or _leaves_space(node, self._space)):
+            if _has_space(node, self._space):
+                self.capture.drop()
+            return result
+        if self.capture.at_tensor(signal, parent, self.nodes, is_fresh=is_fresh):
+            args, kwargs = map_tensors(
+                self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor
+            )
+            result = call.function(*args, **kwargs)
+            outputs = result if isinstance(result, list | tuple) else (result,)
+            self._assign(call, node, [output for output in outputs if self._framework.is_tensor(output)])
+            if self.pooled is not None and self.pooled[1] is node:
+                self.pooled = (self.capture.resolve(signal), node)
+        return result
+
+
+def is_global_average(kind: Kind, details: Details, parent: Node) -> bool:
+    """Whether an operation averages over all space axes, whatever its form."""
+    if kind is Kind.AVERAGE_POOL:
+        return details.is_global
+    if kind is not Kind.MEAN or details.reduced is None:
+        return False
+    names = [parent.axes[axis] for axis in details.reduced]
+    wanted = [name for name in parent.axes if name.isdigit()]
+    return bool(wanted) and sorted(names) == sorted(wanted)
+
+
+def _has_space(node: Node, space: int) -> bool:
+    return len(node.shape) == space + 2 and max(node.shape[2:]) > 1
+
+
+def _leaves_space(node: Node, space: int) -> bool:
+    """Whether an operation turns a tensor with space axes into one without."""
+    is_small = len(node.shape) <= 2 or (len(node.shape) == space + 2 and max(node.shape[2:]) == 1)
+    return is_small and _has_space(node.parents[0], space)

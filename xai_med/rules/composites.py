@@ -1,0 +1,74 @@
+"""Named composites: which rule for which kind of operation."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from xai_med.backend.operations import LINEAR_OR_ROUTING, Kind
+from xai_med.backend.rule import Composite, Rule
+from xai_med.rules.epsilon import Epsilon
+from xai_med.rules.first_layer import Flat
+from xai_med.rules.passing import Pass
+from xai_med.rules.share import Share
+from xai_med.rules.z_plus import ZPlus
+
+
+def epsilon_plus(*, epsilon: float = 1e-6, first: Rule | None = None) -> Composite:
+    """LRP-epsilon-z+: epsilon on linear layers, z+ on convolutions (METHODS 4.2).
+
+    Batch norm merges with the convolution before it and passes elsewhere; additions and average pools share;
+    max pool gives all to the winner.
+
+    Parameters
+    ----------
+    epsilon : float
+        Stabiliser of every denominator; absolute, as published.
+    first : Rule or None
+        For the layer that reads the image.
+
+    References
+    ----------
+    Kohlbrenner et al. 2020, arXiv:1910.09840, section 3.
+    """
+    share = Share(epsilon)
+    return Composite(
+        name="epsilon_plus",
+        rules={
+            Kind.CONVOLUTION: ZPlus(epsilon),
+            Kind.TRANSPOSED_CONVOLUTION: ZPlus(epsilon),
+            Kind.LINEAR: Epsilon(epsilon),
+            Kind.BATCH_NORM: Pass(epsilon),
+            Kind.ACTIVATION: Pass(epsilon),
+            Kind.SIGMOID: Pass(epsilon),
+            Kind.ADD: share,
+            Kind.AVERAGE_POOL: share,
+            Kind.MEAN: share,
+            Kind.SUM: share,
+        },
+        passing=LINEAR_OR_ROUTING | {Kind.RELU},
+        first=first,
+        merges_batch_norm=True,
+    )
+
+
+def epsilon_plus_flat(*, epsilon: float = 1e-6) -> Composite:
+    """LRP-epsilon-z+ with relevance spread evenly at the first layer."""
+    base = epsilon_plus(epsilon=epsilon, first=Flat(epsilon))
+    return Composite("epsilon_plus_flat", base.rules, base.passing, base.first, base.merges_batch_norm)
+
+
+def epsilon_everywhere(*, epsilon: float = 1e-6) -> Composite:
+    """LRP-epsilon on every layer; close to input x gradient (Ancona et al. 2018), noisy on deep networks."""
+    base = epsilon_plus(epsilon=epsilon)
+    rule = Epsilon(epsilon)
+    weighted = dict.fromkeys((Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR), rule)
+    return Composite("epsilon", {**base.rules, **weighted}, base.passing, None, base.merges_batch_norm)
+
+
+COMPOSITES: Mapping[str, Callable[..., Composite]] = MappingProxyType(
+    {
+        "epsilon": epsilon_everywhere,
+        "epsilon_plus": epsilon_plus,
+        "epsilon_plus_flat": epsilon_plus_flat,
+    }
+)
+"""Composites by name; each takes ``epsilon``."""

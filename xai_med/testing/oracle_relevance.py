@@ -1,0 +1,126 @@
+"""Slow LRP-epsilon-z+ ("EpsilonPlus") in NumPy float64: the classical pass, layer by layer.
+
+References
+----------
+Bach et al. 2015, PLOS ONE 10(7):e0130140; Montavon et al. 2017, Pattern Recognition 65 (z+);
+Kohlbrenner et al. 2020, arXiv:1910.09840 (epsilon on dense, z+ on convolutional layers).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xai_med.backend.tensors import Array
+from xai_med.blueprints.blueprint import INPUT, Blueprint, Step
+from xai_med.blueprints.validation import planned
+from xai_med.errors import UnsupportedOperationError
+from xai_med.testing.oracle_adjoint import pull_back
+from xai_med.testing.oracle_forward import AffineMap, affine_map, forward, scale_and_shift
+from xai_med.testing.oracle_heads import coefficients_of, logits_step
+
+_PASSED = ("relu", "silu", "batch_norm")
+_ROUTED = ("max_pool", "global_max_pool", "concatenate", "flatten", "dropout")
+_SHARED = ("linear", "average_pool", "global_average_pool")
+
+
+def relevance(blueprint: Blueprint, images: Array, *, target: int | Array, epsilon: float = 1e-6) -> Array:
+    """Relevance of every input element, (N, C, *space); see `step_relevances`."""
+    return step_relevances(blueprint, images, target=target, epsilon=epsilon)[INPUT]
+
+
+def step_relevances(
+    blueprint: Blueprint, images: Array, *, target: int | Array, epsilon: float = 1e-6
+) -> dict[str, Array]:
+    """Relevance of the input and of each step's output, by name.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, C, *space)
+    target : int or ndarray of shape (K,) or (N, K)
+        A class, or a coefficient for each logit; the pass starts from coefficient times logit.
+    epsilon : float
+        Stabiliser of all rules, added with the sign of the denominator.
+
+    Notes
+    -----
+    Convolution: z+ for signed input, positive bias in the denominator. Linear: epsilon rule, full bias in
+    the denominator. Addition and average pools: epsilon rule with their own weights. Max pool: winner takes
+    all. A batch norm behind a convolution is merged into it, which leaves no relevance at the convolution's
+    own output; any other batch norm, ReLU and SiLU hand relevance on unchanged.
+    """
+    values = forward(blueprint, images)
+    steps = {step.name: step for step in blueprint.steps}
+    arriving = {name: np.zeros_like(value) for name, value in values.items()}
+    start = logits_step(blueprint)
+    arriving[start] = coefficients_of(target, values[start]) * values[start]
+    for plan in reversed(planned(blueprint)):
+        step, incoming = plan.step, arriving[plan.step.name]
+        if not incoming.any():
+            continue
+        convolved = _merged_convolution(step, steps)
+        if convolved is not None:
+            source = convolved.inputs[0]
+            merged = _merge(affine_map(convolved, values[source].shape[1:]), step)
+            arriving[source] = arriving[source] + _positive_shares(merged, values[source], incoming, epsilon)
+            continue
+        for name, share in zip(step.inputs, _shares(step, values, incoming, epsilon), strict=True):
+            arriving[name] = arriving[name] + share
+    return arriving
+
+
+@dataclass(frozen=True)
+class _Parts:
+    positive: Array
+    negative: Array
+
+
+def _merged_convolution(step: Step, steps: dict[str, Step]) -> Step | None:
+    if step.operation != "batch_norm" or step.inputs[0] == INPUT:
+        return None
+    before = steps[step.inputs[0]]
+    return before if before.operation == "convolution" else None
+
+
+def _merge(affine: AffineMap, norm: Step) -> AffineMap:
+    cells = int(np.prod(affine.output_shape[1:]))
+    scale, shift = (np.repeat(vector, cells) for vector in scale_and_shift(norm))
+    return AffineMap(affine.matrix * scale[:, None], affine.bias * scale + shift, affine.output_shape)
+
+
+def _shares(step: Step, values: dict[str, Array], incoming: Array, epsilon: float) -> tuple[Array, ...]:
+    images = values[step.inputs[0]]
+    if step.operation == "convolution":
+        affine = affine_map(step, images.shape[1:])
+        return (_positive_shares(affine, images, incoming, epsilon),)
+    if step.operation in _SHARED:
+        ratio = incoming / _stabilised(values[step.name], epsilon)
+        matrix = affine_map(step, images.shape[1:]).matrix
+        return (images * (ratio.reshape(len(images), -1) @ matrix).reshape(images.shape),)
+    if step.operation == "add":
+        ratio = incoming / _stabilised(values[step.name], epsilon)
+        return tuple(values[name] * ratio for name in step.inputs)
+    if step.operation in _PASSED:
+        return (incoming,)
+    if step.operation in _ROUTED:
+        return pull_back(step, values, incoming)
+    raise UnsupportedOperationError(
+        f"step {step.name!r} is {step.operation}, for which this oracle has no rule away from the output"
+    )
+
+
+def _positive_shares(affine: AffineMap, images: Array, incoming: Array, epsilon: float) -> Array:
+    activation = _split(images.reshape(len(images), -1))
+    weight = _split(affine.matrix)
+    parts = activation.positive @ weight.positive.T + activation.negative @ weight.negative.T
+    ratio = incoming.reshape(len(images), -1) / (parts + np.maximum(affine.bias, 0.0) + epsilon)
+    shares = activation.positive * (ratio @ weight.positive)
+    shares += activation.negative * (ratio @ weight.negative)
+    return np.asarray(shares.reshape(images.shape))
+
+
+def _split(array: Array) -> _Parts:
+    return _Parts(np.maximum(array, 0.0), np.minimum(array, 0.0))
+
+
+def _stabilised(values: Array, epsilon: float) -> Array:
+    return values + np.where(values >= 0, epsilon, -epsilon)
