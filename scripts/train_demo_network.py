@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, required=True, help="folder for weights and record")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=7)
     parser.add_argument("--count", type=int, default=6000, help="phantoms to train on")
     parser.add_argument("--test-count", type=int, default=2000, help="other phantoms to measure on")
     parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 1, 8))

@@ -1,18 +1,98 @@
 """Blueprints refuse what adapters would build differently; weights travel through files unchanged."""
 
+import copy
+import importlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from xai_med.blueprints import INPUT, Blueprint, Step
 from xai_med.blueprints.validation import check_blueprint, options_of
 from xai_med.blueprints.weights import read_weights, weights_of, with_weights, write_weights
 from xai_med.errors import FileFormatError, SettingError, UnsupportedOperationError
 from xai_med.testing.network_layers import plain
-from xai_med.testing.networks import NETWORKS
+from xai_med.testing.networks import NETWORKS, example_input
+from xai_med.testing.oracle import forward
+
+
+def build(framework: str, blueprint: Blueprint, dtype: str = "float32") -> Any:
+    pytest.importorskip(framework)
+    return importlib.import_module(f"xai_med_{framework}.blueprint").build(blueprint, dtype=dtype)
+
+
+@pytest.fixture(params=["torch", "paddle"])
+def framework(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_built_layers_are_named_after_their_steps(framework: str) -> None:
+    blueprint = NETWORKS["resnet_like"]()
+    weighted = {step.name for step in blueprint.steps if step.arrays}
+    keys = {key.rsplit(".", 1)[0] for key in build(framework, blueprint).state_dict()}
+    assert keys == weighted
+
+
+def test_built_network_is_in_evaluation_mode(framework: str) -> None:
+    network = build(framework, NETWORKS["vgg_like"]())
+    assert not network.training
+    assert not network.drop.training
+
+
+def test_built_network_can_be_copied(framework: str) -> None:
+    network = build(framework, NETWORKS["densenet_like"]())
+    assert list(copy.deepcopy(network).state_dict()) == list(network.state_dict())
+
+
+@pytest.mark.parametrize("overwritten", ["norm1", "a_norm2"])
+def test_in_place_style_overwrites_its_input(framework: str, overwritten: str) -> None:
+    blueprint = NETWORKS["resnet_like"]()
+    network = build(framework, blueprint)
+    seen: list[Any] = []
+    getattr(network, overwritten).register_forward_hook(lambda layer, inputs, output: seen.append(output))
+    library = importlib.import_module(framework)
+    with library.no_grad():
+        network(library.from_numpy(example_input(blueprint)))
+    values = seen[0].numpy()
+    assert values.min() == 0  # a ReLU came after the batch norm, or after the addition to it
+    expected = forward(blueprint, example_input(blueprint))[
+        {"norm1": "relu1", "a_norm2": "a_out"}[overwritten]
+    ]
+    assert_allclose(values, expected, rtol=0, atol=1e-5)
+
+
+def test_shape_that_contradicts_the_step_is_refused(framework: str) -> None:
+    blueprint = NETWORKS["max_pool_head"]()
+    first = blueprint.steps[0]
+    wrong = replace(first, arrays={**first.arrays, "bias": np.ones(4)})
+    with pytest.raises(SettingError, match=r"conv1\.bias"):
+        build(framework, replace(blueprint, steps=(wrong, *blueprint.steps[1:])))
+
+
+def test_dtype_that_is_not_floating_is_refused(framework: str) -> None:
+    with pytest.raises(SettingError, match="'int64' is not a floating dtype"):
+        build(framework, NETWORKS["max_pool_head"](), dtype="int64")
+
+
+def test_building_draws_nothing_from_torchs_random_state() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(3)
+    expected = torch.rand(4).numpy()
+    torch.manual_seed(3)
+    build("torch", NETWORKS["vgg_like"]())
+    assert_array_equal(torch.rand(4).numpy(), expected)
+
+
+def test_building_draws_nothing_from_paddles_random_state() -> None:
+    paddle = pytest.importorskip("paddle")
+    paddle.seed(3)
+    expected = paddle.rand([4]).numpy()
+    paddle.seed(3)
+    build("paddle", NETWORKS["vgg_like"]())
+    assert_array_equal(paddle.rand([4]).numpy(), expected)
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

@@ -66,8 +66,8 @@ class Trace(Protocol):
         """The operation that produced a tensor, None where it does not depend on the input."""
         ...
 
-    def squash_input(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
-        """For the result of a sigmoid or softmax: what went into it, and the node of the squashing."""
+    def squash_input(self, node: Node) -> Tensor | None:
+        """What went into a sigmoid or softmax; None for other operations, and where it was not kept."""
         ...
 
     def layer_name(self, node: Node) -> str:

@@ -85,9 +85,9 @@ class RecordedTrace:
         """The operation that produced a tensor."""
         return self._tracer.nodes.get(tensor)
 
-    def squash_input(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
-        """For the result of a sigmoid or softmax: what went into it, and the node of the squashing."""
-        return self._tracer.squash_input(tensor)
+    def squash_input(self, node: Node) -> Tensor | None:
+        """What went into a sigmoid or softmax; None for other operations, and where it was not kept."""
+        return self._tracer.squash_input(node)
 
     def layer_name(self, node: Node) -> str:
         """Dotted name of the module in which an operation ran, or the operation's own name."""

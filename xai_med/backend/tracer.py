@@ -216,10 +216,9 @@ class Tracer:
         if call.writes_in_place and tensors[0] is not call.args[0]:
             self.nodes.set(call.args[0], node)  # the model may go on with the tensor that it changed
 
-    def squash_input(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
-        """Input of the sigmoid or softmax that made `tensor`, None where another operation did."""
-        node = self.nodes.get(tensor)
-        return None if node is None else self._squashed.get(node.index)
+    def squash_input(self, node: Node) -> Tensor | None:
+        """What went into a sigmoid or softmax."""
+        return self._squashed.get(node.index, (None, None))[0]
 
     # ---- the beginning of differentiation at the pool
 

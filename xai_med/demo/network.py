@@ -29,6 +29,9 @@ def demo_blueprint() -> Blueprint:
 def architecture(seed: int) -> Blueprint:
     """State the network with random weights, as training starts from them.
 
+    Each of the 16 x 16 positions sees 22 x 22 pixels. A wider field finds as much, but the average
+    over positions then rewards it for spreading a nodule's evidence over everything that sees it.
+
     Parameters
     ----------
     seed : int
@@ -48,48 +51,50 @@ def architecture(seed: int) -> Blueprint:
         raise SettingError(f"seed must be an integer of at least 0, got {seed!r}")
     random = np.random.default_rng(seed)
     steps = (
-        *_convolution_stage("stage1", INPUT, 1, 12, random),
+        *_convolution_stage("stage1", INPUT, (16, 1, 3), random),
         _pool("pool1", "stage1_relu"),
-        *_convolution_stage("stage2", "pool1", 12, 24, random),
-        _pool("pool2", "stage2_relu"),
-        *_convolution_stage("stage3", "pool2", 24, 40, random),
-        *_residual_block("block3", "stage3_relu", 40, "block3_relu", random),
-        _pool("pool3", "block3_relu"),
-        *_convolution_stage("stage4", "pool3", 40, 64, random),
-        *_residual_block("block4", "stage4_relu", 64, FEATURES, random),
+        *_convolution_stage("stage2", "pool1", (24, 16, 3), random),
+        *_residual_block("block2", "stage2_relu", (24, 24, 3), "block2_relu", random),
+        _pool("pool2", "block2_relu"),
+        *_convolution_stage("stage3", "pool2", (48, 24, 1), random),
+        _pool("pool3", "stage3_relu"),
+        *_convolution_stage("stage4", "pool3", (96, 48, 1), random),
+        *_residual_block("block4", "stage4_relu", (96, 96, 1), FEATURES, random),
         Step("average", "global_average_pool", (FEATURES,)),
         Step("flat", "flatten", ("average",)),
-        _head("head", "flat", 64, random),
+        _head("head", "flat", 96, random),
         Step("probability", "sigmoid", ("head",)),
     )
     return Blueprint("findings", INPUT_SHAPE, steps)
 
 
 def _convolution_stage(
-    name: str, source: str, channels: int, filters: int, random: np.random.Generator
+    name: str, source: str, shape: tuple[int, int, int], random: np.random.Generator
 ) -> tuple[Step, ...]:
     return (
-        *_convolution(name, source, channels, filters, random),
+        *_convolution(name, source, shape, random),
         Step(f"{name}_relu", "relu", (f"{name}_norm",)),
     )
 
 
 def _residual_block(
-    name: str, source: str, channels: int, output: str, random: np.random.Generator
+    name: str, source: str, shape: tuple[int, int, int], output: str, random: np.random.Generator
 ) -> tuple[Step, ...]:
     return (
-        *_convolution_stage(f"{name}a", source, channels, channels, random),
-        *_convolution(f"{name}b", f"{name}a_relu", channels, channels, random),
+        *_convolution_stage(f"{name}a", source, shape, random),
+        *_convolution(f"{name}b", f"{name}a_relu", shape, random),
         Step(f"{name}_sum", "add", (f"{name}b_norm", source)),
         Step(output, "relu", (f"{name}_sum",)),
     )
 
 
 def _convolution(
-    name: str, source: str, channels: int, filters: int, random: np.random.Generator
+    name: str, source: str, shape: tuple[int, int, int], random: np.random.Generator
 ) -> tuple[Step, ...]:
-    """3 x 3 without bias, which the batch norm behind it brings."""
-    weight = random.normal(0, np.sqrt(2 / (9 * channels)), (filters, channels, 3, 3)).astype(np.float32)
+    """Convolve without bias, which the batch norm behind brings; `shape` is (filters, channels, kernel)."""
+    filters, channels, kernel = shape
+    deviation = np.sqrt(2 / (channels * kernel**2))
+    weight = random.normal(0, deviation, (filters, channels, kernel, kernel)).astype(np.float32)
     norm = {
         "weight": np.ones(filters, np.float32),
         "bias": np.zeros(filters, np.float32),
@@ -97,7 +102,7 @@ def _convolution(
         "running_var": np.ones(filters, np.float32),
     }
     return (
-        Step(f"{name}_conv", "convolution", (source,), {"weight": weight}, {"padding": 1}),
+        Step(f"{name}_conv", "convolution", (source,), {"weight": weight}, {"padding": kernel // 2}),
         Step(f"{name}_norm", "batch_norm", (f"{name}_conv",), norm),
     )
 

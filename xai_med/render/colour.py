@@ -21,10 +21,20 @@ OPENCV_JET = "opencv_jet"
 """OpenCV's JET, of the published montages; lightness is not monotonic, so not a default."""
 
 DIVERGING = frozenset(
-    # fmt: off
-    ["BrBG", "PRGn", "PiYG", "PuOr", "RdBu", "RdGy", "RdYlBu", "RdYlGn", "Spectral", "berlin", "bwr",
-     "coolwarm", "managua", "seismic", "vanimo"]
-    # fmt: on
+    {
+        "BrBG",
+        "PRGn",
+        "PiYG",
+        "PuOr",
+        "RdBu",
+        "RdGy",
+        "RdYlBu",
+        "RdYlGn",
+        "Spectral",
+        "bwr",
+        "coolwarm",
+        "seismic",
+    }
 )
 """Colour maps of matplotlib whose middle means zero; also with the suffix ``_r``."""
 

@@ -88,7 +88,8 @@ def picture(
     look = Look(opacity, contour, slice_axis, slice_index, None if spacing_mm is None else tuple(spacing_mm))
     scales = _scales(values, kind=scale, colour_map=colour_map, limits=limits, signed=signed)
     count = 1 + len(values)
-    columns = (1 if space == 1 else min(4, count)) if columns is None else columns
+    if columns is None:
+        columns = 1 if space == 1 else -(-count // -(-count // 4))  # even rows of at most 4
     if columns < 1:
         raise SettingError(f"columns must be at least 1, got {columns}")
     figure, grid = _empty_figure(rows=-(-count // columns), columns=columns, values=values, look=look)

@@ -25,7 +25,7 @@ def overlay(
     relevance: ArrayLike,
     *,
     colour_map: str | None = None,
-    opacity: Opacity = 0.5,
+    opacity: Opacity = "value",
     signed: bool | None = None,
     limits: tuple[float, float] | None = None,
     contour: float | None = None,
@@ -43,11 +43,12 @@ def overlay(
     colour_map, signed, limits
         See `xai_med.render.colour.scale_for`.
     opacity : float or "value"
-        From 0 (image only) to 1 (colours only). ``"value"`` makes it proportional to the magnitude, up to
-        `HIGHEST_OPACITY`, so that pixels without evidence show the image itself.
+        ``"value"`` (default) makes it proportional to the magnitude, up to `HIGHEST_OPACITY`, so that pixels
+        without evidence show the image itself. A number, from 0 (image only) to 1 (colours only), holds for
+        all pixels; beware that the white middle of a signed scale then looks like an opacity of the tissue.
     contour : float, optional
-        Outline the pixels of at least this fraction of the largest magnitude; in a signed map the positive
-        and the negative regions each.
+        Outline the pixels whose positive value is at least this fraction of the largest magnitude on the
+        scale. The outline is not drawn along the border of the image.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def blend(
     relevance: ArrayLike,
     *,
     scale: Scale,
-    opacity: Opacity = 0.5,
+    opacity: Opacity = "value",
     contour: float | None = None,
 ) -> Array:
     """Draw a map, on a given scale, over colours of shape (H, W, 3); otherwise as `overlay`."""
@@ -113,7 +114,7 @@ def blend(
     if not values.any():
         return background.copy()
     blended = background * (1.0 - share) + scaled_colours(values, scale) * share
-    return blended if contour is None else _outlined(blended, values, contour)
+    return blended if contour is None else _outlined(blended, values >= _contour_level(contour, scale))
 
 
 def _opacities(values: Array, scale: Scale, opacity: Opacity) -> Array:
@@ -125,14 +126,16 @@ def _opacities(values: Array, scale: Scale, opacity: Opacity) -> Array:
     return np.asarray(opacity, dtype=np.float64)
 
 
-def _outlined(colours: Array, values: Array, fraction: float) -> Array:
+def _contour_level(fraction: float, scale: Scale) -> float:
+    """Value at which the outline runs: a fraction, above 0 and up to 1, of the magnitude of the scale."""
     if not 0.0 < fraction <= 1.0:
         raise SettingError(f"contour is a fraction of the maximum, above 0 and up to 1, got {fraction!r}")
-    level = fraction * np.abs(values).max()
+    return fraction * scale.magnitude
+
+
+def _outlined(colours: Array, region: Array) -> Array:
+    """Draw the innermost pixels of a region in the contour colour, and a black rim around them."""
     result = colours.copy()
-    regions = [region for region in (values >= level, values <= -level) if region.any()]
-    for region in regions:
-        result[ndimage.binary_dilation(region) & ~region] = 0.0
-    for region in regions:
-        result[region & ~ndimage.binary_erosion(region)] = CONTOUR_COLOUR
+    result[ndimage.binary_dilation(region) & ~region] = 0.0
+    result[region & ~ndimage.binary_erosion(region, border_value=1)] = CONTOUR_COLOUR
     return result

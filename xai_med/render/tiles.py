@@ -13,6 +13,9 @@ from xai_med.render.signal import draw_relevant_signal, draw_signal
 from xai_med.render.slices import Slice, choose_slice
 from xai_med.render.text import LITERAL, wrapped
 
+FAINT = 0.1
+"""Share of the scale below which colours can hardly be seen, so that the tile says so in words."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -52,7 +55,7 @@ def image_tiles(
         background, relevance = (pixels, one) if plane is None else (plane.of(pixels), plane.of(one))
         tile = blend(background, relevance, scale=scale, opacity=look.opacity, contour=look.contour)
         axes = _show(figure, cell, tile, caption=caption, plane=plane, look=look)
-        _note(axes, _remark(one, relevance))
+        _note(axes, _remark(one, relevance, scale=scale))
         drawn.append(axes)
     return drawn
 
@@ -90,18 +93,21 @@ def signal_tiles(
         upper = figure.add_subplot(parts[0])
         draw_relevant_signal(upper, figure.add_subplot(parts[1], sharex=upper), signal, one, scale=scale)
         upper.set_title(wrapped(caption, width=80), fontsize=9, **LITERAL)
-        _note(upper, _remark(one, one))
+        _note(upper, _remark(one, one, scale=scale))
         drawn.append(upper)
     return drawn
 
 
-def _remark(whole: Array, shown: Array) -> str:
+def _remark(whole: Array, shown: Array, *, scale: Scale) -> str:
     """Tell the reader what colours alone would not."""
     if not whole.any():
         return "no evidence (map is zero)"
     if whole.min() == whole.max():
         return f"uniform map ({whole.flat[0]:.3g} everywhere)"
-    return "" if shown.any() else "no evidence in this slice"
+    strongest = float(np.abs(shown).max())
+    if strongest == 0:
+        return "no evidence in this slice"
+    return f"faint: at most {strongest:.3g}" if strongest < FAINT * scale.magnitude else ""
 
 
 def _note(axes: Any, text: str) -> None:

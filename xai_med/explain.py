@@ -1,0 +1,278 @@
+"""The front door: one line for any method, any framework."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import xai_med
+from xai_med.backend.network import Backend, Network
+from xai_med.backend.tensors import Array, Tensor, shape_of
+from xai_med.checks import Check
+from xai_med.errors import DtypeError, NonFiniteError, SettingError, ShapeError, TargetError
+from xai_med.explanation import Explanation
+from xai_med.logits import OutputChoice
+from xai_med.maps.resize import resize
+from xai_med.registry import Method, find_backend, get_backend, get_method
+from xai_med.request import Attribution, Request
+from xai_med.targets import as_target
+
+_MOST_CLASSES_BY_DEFAULT = 20  # methods that compare all classes ask before they compare a thousand
+
+
+def explain(
+    model: Any,
+    x: Any,
+    *,
+    method: str = "cam",
+    target: Any = None,
+    layer: Any = None,
+    backend: str | None = None,
+    class_names: Sequence[str] | None = None,
+    output: OutputChoice = None,
+    activation: str | None = None,
+    dtype: str | None = None,
+    keep_input: bool = True,
+    **settings: Any,
+) -> Explanation:
+    """Explain what a model answers for a batch of images.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, paddle.nn.Layer, or another backend's model
+        Runs in evaluation mode; nothing of it is changed.
+    x : tensor or ndarray of shape (N, C, *space), floating
+        One, two or three space axes; as the model was trained on.
+    method : str
+        One of `xai_med.methods`; hyphens and capitals are forgiven.
+    target : object
+        A class index or name; a sequence of N, one per image; ``Classes(...)`` or an (N, K) array; ``"all"``;
+        ``"predicted"``; ``"positive"`` or ``"negative"`` for one logit; a `Target`; or a function of the output.
+        None means ``"predicted"``, except for methods that compare classes, which take all.
+    layer : str or module
+        Where layer methods look; found from the trace by default, and recorded.
+    backend : str
+        Name of a backend; found from the model by default.
+    class_names : sequence of str
+        One per output.
+    output : str, int or callable
+        Which part of a structured output holds the logits.
+    activation : str
+        ``"sigmoid"`` or ``"softmax"``: how logits become probabilities, where the model itself does not show it.
+    dtype : str
+        ``"float64"`` computes on a copy of the model in this precision.
+    keep_input : bool
+        Keep the images in the result, for pictures.
+    **settings
+        Of the method.
+
+    Returns
+    -------
+    Explanation
+        Frozen; `maps` (N, K, *space) float32, signed and raw.
+
+    Raises
+    ------
+    XaiMedError
+        Whatever would make the map wrong, or the question ambiguous; see `xai_med.errors`.
+    """
+    chosen, request, given = _request(
+        model, x, method, target, layer, backend, class_names, output, activation, dtype, settings
+    )
+    attribution = chosen(request, settings)
+    tensors = request.network.tensors
+    maps = tensors.to_numpy(attribution.maps)
+    _refuse_non_finite(maps, chosen.name)
+    resized = resize(maps.astype(np.promote_types(maps.dtype, np.float32)), request.space).astype(np.float32)
+    selection = attribution.explained.selection
+    return Explanation(
+        maps=resized,
+        attribution=tensors.to_numpy(attribution.values),
+        scores=selection.scores,
+        probabilities=_probabilities(attribution),
+        targets=selection.labels,
+        class_indices=selection.indices,
+        method=chosen.name,
+        settings={**chosen.settings, **settings},
+        layer=attribution.layer,
+        rules=attribution.rules,
+        backend=given.name,
+        versions={"xai_med": xai_med.__version__, "numpy": np.__version__, **request.network.versions()},
+        dtype=tensors.dtype(request.batch),
+        checks=(*attribution.checks, *_common_checks(resized)),
+        activation=attribution.explained.activation,
+        source=chosen.source,
+        input=tensors.to_numpy(request.batch).astype(np.float32) if keep_input else None,
+        extras=attribution.extras,
+    )
+
+
+def attribute(
+    model: Any,
+    x: Any,
+    *,
+    method: str = "cam",
+    target: Any = None,
+    layer: Any = None,
+    backend: str | None = None,
+    output: OutputChoice = None,
+    activation: str | None = None,
+    dtype: str | None = None,
+    differentiable: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """Return the attribution where it arises, as a native tensor.
+
+    Parameters
+    ----------
+    model, x, method, target, layer, backend, output, activation, dtype, **settings
+        As in `explain`.
+    differentiable : bool
+        Keep the graph back to the model's parameters, as gaze-supervised training needs.
+
+    Returns
+    -------
+    tensor
+        (N, K, C, *space) at the input, before channels are pooled; (N, K, *layer space) for CAM methods, neither
+        resized nor normalised.
+
+    Raises
+    ------
+    XaiMedError
+        As in `explain`.
+    """
+    chosen, request, _ = _request(model, x, method, target, layer, backend, None, output, activation, dtype, settings)
+    if differentiable and dtype is not None:
+        raise SettingError("dtype= computes on a copy of the model, whose parameters are not the caller's")
+    attribution = chosen(replace(request, differentiable=differentiable), settings)
+    return attribution.values
+
+
+def _request(
+    model: Any,
+    x: Any,
+    method: str,
+    target: Any,
+    layer: Any,
+    backend: str | None,
+    class_names: Sequence[str] | None,
+    output: OutputChoice,
+    activation: str | None,
+    dtype: str | None,
+    settings: Mapping[str, Any],
+) -> tuple[Method, Request, Backend]:
+    chosen = get_method(method)
+    if activation not in (None, "sigmoid", "softmax"):
+        raise SettingError(f"activation is 'sigmoid' or 'softmax', got {activation!r}")
+    if isinstance(class_names, str):
+        raise SettingError("class_names is a sequence of names, got one string")
+    asked = as_target(chosen.default_target if target is None else target)
+    found = get_backend(backend) if backend is not None else find_backend(model)
+    network = found.network(model)
+    _check_images(x, network)
+    network.check()
+    if dtype is not None:
+        network, x = _in_dtype(network, x, dtype)
+    batch = network.batch(x)
+    _refuse_non_finite_input(batch, network)
+    request = Request(
+        network=network,
+        batch=batch,
+        target=_Bounded(asked) if target is None and chosen.default_target == "all" else asked,
+        layer=layer,
+        output=output,
+        class_names=None if class_names is None else tuple(str(name) for name in class_names),
+        activation=activation,
+    )
+    unknown = set(settings) - set(chosen.settings)
+    if unknown:
+        chosen(request, settings)  # raises, naming the settings that exist
+    return chosen, request, found
+
+
+class _Bounded:
+    """All classes where no target was given, but not by the hundred."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def select(self, context: Any) -> Any:
+        """Select all classes of a model with few."""
+        if context.classes > _MOST_CLASSES_BY_DEFAULT:
+            raise TargetError(
+                f"the model has {context.classes} classes; name the ones to compare with target=Classes(...), "
+                f"or say target='all'"
+            )
+        return self._target.select(context)
+
+
+def _check_images(x: Any, network: Network) -> None:
+    if not hasattr(x, "shape"):
+        raise DtypeError(f"images must be a tensor or a NumPy array, got {type(x).__name__}")
+    shape = shape_of(x)
+    if len(shape) not in (3, 4, 5):
+        raise ShapeError(
+            f"images must be (N, C, *space) with one, two or three space axes, got shape {shape}"
+            + ("; add the batch and channel axes with x[None, None]" if len(shape) == 2 else "")
+        )
+    if 0 in shape:
+        raise ShapeError(f"the batch is empty: shape {shape}")
+
+
+def _in_dtype(network: Network, x: Any, dtype: str) -> tuple[Network, Any]:
+    if dtype not in ("float32", "float64"):
+        raise SettingError(f"dtype is 'float32' or 'float64', got {dtype!r}")
+    array = x if isinstance(x, np.ndarray) else network.tensors.to_numpy(x)
+    if array.dtype.kind != "f":
+        network.batch(x)  # raises the adapter's own message about integer images
+    return network.as_dtype(dtype), array.astype(dtype)
+
+
+def _refuse_non_finite_input(batch: Tensor, network: Network) -> None:
+    values = network.tensors.to_numpy(batch)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        images = sorted({int(index) for index in np.nonzero(bad)[0]})
+        raise NonFiniteError(
+            f"the input holds {int(bad.sum())} NaN or infinite values (in image {', '.join(map(str, images[:5]))}); "
+            f"clean or mask them before explaining"
+        )
+
+
+def _refuse_non_finite(maps: Array, method: str) -> None:
+    bad = int((~np.isfinite(maps)).sum())
+    if bad:
+        raise NonFiniteError(
+            f"the {method} map holds {bad} NaN or infinite values; the model's precision does not suffice for its "
+            f"gradients: try dtype='float64'"
+        )
+
+
+def _probabilities(attribution: Attribution) -> Array | None:
+    """Probability of each explained class, where the score is one class and the activation is known."""
+    explained = attribution.explained
+    if explained.activation is None or explained.selection.coefficients is None:
+        return None
+    scores, indices = explained.selection.scores, explained.selection.indices
+    logits = explained.all_logits
+    if explained.activation == "sigmoid":
+        values = 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
+        is_class = (np.abs(explained.selection.coefficients).sum(axis=2) == 1) & (
+            (indices >= 0) | (logits.shape[1] == 1)
+        )
+    else:
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        values = np.take_along_axis(shifted / shifted.sum(axis=1, keepdims=True), np.maximum(indices, 0), axis=1)
+        is_class = indices >= 0
+    return np.where(is_class, values, np.nan)
+
+
+def _common_checks(maps: Array) -> tuple[Check, ...]:
+    flat = maps.reshape(*maps.shape[:2], -1)
+    constant = flat.max(axis=2) == flat.min(axis=2)
+    zero = (flat == 0).all(axis=2)
+    return (
+        Check("maps that are zero everywhere", float(zero.sum())),
+        Check("maps that are constant but not zero", float((constant & ~zero).sum())),
+    )

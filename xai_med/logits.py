@@ -1,0 +1,158 @@
+"""Finds the logits in whatever a model returned, looking through a final sigmoid or softmax."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xai_med.backend.network import Trace
+from xai_med.backend.operations import Kind
+from xai_med.backend.record import Node
+from xai_med.backend.tensors import Tensor, shape_of
+from xai_med.errors import GradientError, NonFiniteError, OutputError
+
+OutputChoice: TypeAlias = str | int | Callable[[Any], Any] | None
+"""Which part of a model's output to explain: a key or attribute, a position, or a function of the output."""
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What is explained, before any squashing.
+
+    Parameters
+    ----------
+    values : tensor of shape (N, C) or, for dense outputs, (N, C, *space)
+        Connected to the trace.
+    node : Node
+        The operation that produced them (before a final reshape).
+    squash : str or None
+        ``"sigmoid"`` or ``"softmax"`` where the trace shows it after the logits.
+    """
+
+    values: Tensor
+    node: Node
+    squash: str | None
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the model gives one logit per pixel."""
+        return len(shape_of(self.values)) > 2
+
+
+def read_logits(trace: Trace, choice: OutputChoice) -> Logits:
+    """Find the logits of a traced model.
+
+    Parameters
+    ----------
+    trace : Trace
+        After the forward pass.
+    choice : str, int, callable or None
+        Which part of a structured output; None finds it where it is unambiguous.
+
+    Raises
+    ------
+    OutputError
+        No logits, several candidates, or probabilities whose logits are out of sight.
+    GradientError
+        The output does not depend on the input.
+    NonFiniteError
+        A logit is NaN or infinite.
+    """
+    output = pick_output(trace.output, choice, trace.is_tensor)
+    node = trace.node(output)
+    if node is None:
+        raise GradientError(
+            "the model's output does not depend on its input through operations that can be followed: "
+            "it was computed outside the framework, or the model is a constant"
+        )
+    logits = _look_through(trace, trace.resolve(output), node)
+    values = trace.tensors.to_numpy(logits.values)
+    if not np.isfinite(values).all():
+        raise NonFiniteError(
+            f"the model's output holds {int((~np.isfinite(values)).sum())} NaN or infinite values for this input; "
+            f"check the input's range and the model's precision"
+        )
+    if logits.squash is None:
+        _refuse_probabilities(values)
+    return logits
+
+
+def pick_output(output: Any, choice: OutputChoice, is_tensor: Callable[[object], bool]) -> Tensor:
+    """The tensor to explain in a tensor, tuple, mapping or object."""
+    if choice is not None:
+        picked = _chosen(output, choice)
+        if not is_tensor(picked):
+            raise OutputError(f"output={choice!r} gives a {type(picked).__name__}, not a tensor")
+        return picked
+    if is_tensor(output):
+        return output
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if is_tensor(logits):
+        return logits
+    parts = dict(output) if isinstance(output, Mapping) else None
+    if parts is None and isinstance(output, tuple | list):
+        parts = dict(enumerate(output))
+    tensors = {key: part for key, part in (parts or {}).items() if is_tensor(part)}
+    if len(tensors) == 1:
+        return next(iter(tensors.values()))
+    if parts is None:
+        raise OutputError(
+            f"the model returned a {type(output).__name__}; logits are read from tensors, tuples, mappings and "
+            f"objects with .logits, or from what output=function returns"
+        )
+    raise OutputError(
+        f"the model returned {len(tensors)} tensors ({', '.join(map(repr, tensors)) or 'none'}); "
+        f"say which one holds the logits with output=, a key, a position or a function"
+    )
+
+
+def _chosen(output: Any, choice: OutputChoice) -> Any:
+    if callable(choice):
+        return choice(output)
+    try:
+        if isinstance(choice, str) and not isinstance(output, Mapping):
+            return getattr(output, choice)
+        return output[choice]
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise OutputError(f"output={choice!r} does not exist in the model's {type(output).__name__}") from error
+
+
+def _look_through(trace: Trace, values: Tensor, node: Node) -> Logits:
+    """Step over reshapes and one sigmoid or softmax."""
+    shape = shape_of(values)
+    below = node
+    while below.kind is Kind.RESHAPE and below.parents:
+        below = below.parents[0]
+    if below.kind not in (Kind.SIGMOID, Kind.SOFTMAX):
+        return Logits(_with_class_axis(trace, values), node, None)
+    source = trace.squash_input(below)
+    if source is None:
+        raise OutputError(
+            f"the model ends in a {below.name} whose input was not kept; give the logits with output="
+        )
+    with trace.recording():
+        source = source if shape_of(source) == shape else trace.tensors.reshape(source, shape)
+    squash = "sigmoid" if below.kind is Kind.SIGMOID else "softmax"
+    return Logits(_with_class_axis(trace, source), below.parents[0], squash)
+
+
+def _with_class_axis(trace: Trace, values: Tensor) -> Tensor:
+    shape = shape_of(values)
+    if not shape:
+        raise OutputError("the model returned a single number for the whole batch; it must return one row per image")
+    if len(shape) > 1:
+        return values
+    with trace.recording():
+        return trace.tensors.reshape(values, (shape[0], 1))
+
+
+def _refuse_probabilities(values: np.ndarray) -> None:  # type: ignore[type-arg]
+    """A softmax that was not seen: explaining it would explain noise where it is saturated."""
+    if values.ndim < 2 or values.shape[1] < 2 or values.min() < 0 or values.max() > 1:
+        return
+    if np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < 1e-4:
+        raise OutputError(
+            "the model returns probabilities that sum to 1, and the softmax that made them cannot be seen; "
+            "return the logits, or point to them with output="
+        )

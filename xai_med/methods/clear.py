@@ -1,0 +1,197 @@
+"""CLEAR: for each place of the image, the class that it speaks for most, and how strongly."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from xai_med.backend.head import Head, class_weights, find_head
+from xai_med.backend.network import Trace
+from xai_med.backend.operations import Kind
+from xai_med.backend.rule import Composite, Rule
+from xai_med.backend.start import AtInput
+from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
+from xai_med.checks import Check
+from xai_med.errors import NotApplicableError, SettingError
+from xai_med.maps.activation import class_activation_map
+from xai_med.maps.dominance import dominance
+from xai_med.methods.lrp import refuse_uncovered
+from xai_med.registry import register_method
+from xai_med.request import Attribution, Explained, Request
+from xai_med.rules import DeconvReLU, GuidedReLU, IdentityReLU
+
+_RECTIFIERS: Mapping[str, Rule | None] = MappingProxyType(
+    {"mask": None, "identity": IdentityReLU(), "deconv": DeconvReLU(), "guided": GuidedReLU()}
+)
+_RESPONSES: Mapping[str, Callable[[Tensor, Tensors], Tensor]] = MappingProxyType(
+    {
+        "abs": lambda signal, tensors: tensors.abs(signal),
+        "signed": lambda signal, _: signal,
+        "relu": lambda signal, tensors: tensors.relu(signal),
+    }
+)
+_CALIBRATIONS = ("none", "per_class_max", "sigmoid")
+_CHANNELS = ("sum", "l2")
+
+
+@register_method(
+    "clear",
+    default_target="all",
+    source="Kumar, Wong, Taylor 2017, arXiv:1704.04133, equations 3 to 6, generalised to any network",
+    cost="one forward pass, and per class one pullback to the input",
+    needs="several classes; a ReLU network for relu= other than 'mask'",
+)
+def clear(
+    request: Request,
+    *,
+    relu: str = "mask",
+    response: str = "abs",
+    psi: str = "relu",
+    calibrate: str = "none",
+    channels: str = "sum",
+    threshold: float = 0.0,
+) -> Attribution:
+    """Pull each class's own score map back to the image and compare the responses.
+
+    Parameters
+    ----------
+    request : Request
+        Targets must be linear in the logits; by default all classes (at most 20).
+    relu : str
+        Backward at a ReLU: ``"mask"`` (the true gradient), ``"identity"`` (the printed equations), ``"deconv"``,
+        ``"guided"``.
+    response : str
+        ``"abs"``, ``"signed"`` (the printed equations) or ``"relu"`` of what arrives.
+    psi : str
+        ``"relu"`` pulls back positive evidence only; ``"id"`` as printed, under which a strongly rejected class
+        looks as present as an accepted one.
+    calibrate : str
+        ``"none"``, ``"per_class_max"`` (each class's response divided by its maximum) or ``"sigmoid"`` (times the
+        sigmoid of its score).
+    channels : str
+        ``"sum"`` or ``"l2"`` over input channels.
+    threshold : float
+        Share of the largest response up to which a place belongs to no class.
+
+    Returns
+    -------
+    Attribution
+        `values` (N, K, C, *space): what arrives for each class; `maps` (N, K, *space): responses;
+        `extras`: ``dominant_class`` (position among the explained classes, -1 for none), ``dominant_response``.
+
+    Raises
+    ------
+    NotApplicableError
+        No ReLU for `relu` to act on, or a target that is not linear in the logits.
+    """
+    _check_settings(relu, response, psi, calibrate, channels, threshold)
+    request.without_layer("clear")
+    rule = _RECTIFIERS[relu]
+    rules = None if rule is None else _rectified(rule)
+    with request.network.trace(
+        request.batch, start=AtInput(), rules=rules, differentiable=request.differentiable
+    ) as trace:
+        explained = request.explained(trace)
+        coefficients = explained.coefficients("clear")
+        if rules is not None:
+            _refuse_other_rectifiers(explained, trace, rules)
+        outputs, cotangents, place = _seeds(request, trace, explained, coefficients, psi)
+        arrived = trace.tensors.stack(
+            list(trace.pullback(outputs, cotangents, trace.captured, differentiable=request.differentiable)), 1
+        )
+        maps = _responses(arrived, explained.selection.scores, trace.tensors, response, calibrate, channels)
+        found = dominance(trace.tensors.to_numpy(maps), threshold=threshold)
+        checks = (
+            Check("cells with tied classes", float(found.ties), note="the lowest position is taken"),
+            Check("cells without a class", float((found.position < 0).sum())),
+        )
+        return Attribution(
+            arrived,
+            maps,
+            explained,
+            checks=checks,
+            rules=(f"ReLU: {relu}", f"pulled back from: {place}"),
+            extras={"dominant_class": found.position, "dominant_response": found.response},
+        )
+
+
+def _check_settings(
+    relu: str, response: str, psi: str, calibrate: str, channels: str, threshold: float
+) -> None:
+    choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("relu", relu, tuple(_RECTIFIERS)),
+        ("response", response, tuple(_RESPONSES)),
+        ("psi", psi, ("relu", "id")),
+        ("calibrate", calibrate, _CALIBRATIONS),
+        ("channels", channels, _CHANNELS),
+    )
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise SettingError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
+    if not 0 <= threshold < 1:
+        raise SettingError(f"threshold is a share from 0 to below 1, got {threshold!r}")
+
+
+def _rectified(rule: Rule) -> Composite:
+    blind = {Kind.RELU, Kind.ACTIVATION, Kind.ATTENTION, Kind.UNKNOWN, Kind.RANDOM}
+    return Composite(f"ReLU {rule.name}", {Kind.RELU: rule}, frozenset(Kind) - blind)
+
+
+def _refuse_other_rectifiers(explained: Explained, trace: Trace, rules: Composite) -> None:
+    refuse_uncovered(explained.logits.node, trace, rules.name)
+    if not any(node.kind is Kind.RELU for node in explained.logits.node.ancestors()):
+        raise NotApplicableError(
+            f"the rule {rules.name!r} acts on ReLUs and the model has none on the way to the output; use relu='mask'"
+        )
+
+
+def _seeds(
+    request: Request, trace: Trace, explained: Explained, coefficients: Array, psi: str
+) -> tuple[Tensor, Iterator[Tensor], str]:
+    """Where the pullback begins, and each class's own score map (or score) as its cotangent."""
+    tensors = trace.tensors
+    try:
+        head = find_head(trace, explained.logits.node)
+    except NotApplicableError:  # no class maps: the logit takes their place (METHODS 5.2, fully connected heads)
+        scores = explained.selection.scores
+        strength = np.maximum(scores, 0) if psi == "relu" else scores
+        logits = explained.selection.outputs
+        cotangents = (
+            tensors.from_numpy(cotangent * strength[:, k, None], logits)
+            for k, cotangent in enumerate(explained.selection.cotangents)
+        )
+        return logits, cotangents, "logits"
+    return head.entering, _class_maps(head, coefficients, trace, psi), trace.layer_name(head.node)
+
+
+def _class_maps(head: Head, coefficients: Array, trace: Trace, psi: str) -> Iterator[Tensor]:
+    tensors = trace.tensors
+    features = tensors.stop_gradient(head.features)
+    weights = class_weights(head, coefficients, trace)
+    class_maps = class_activation_map(features, weights, tensors=tensors)
+    if psi == "relu":
+        class_maps = tensors.relu(class_maps)
+    back = [head.order.index(axis) for axis in range(len(head.order))]
+    for k in range(shape_of(class_maps)[1]):
+        chosen_map, chosen_weights = (tensors.sum(tensors.take(t, [k], 1), (1,)) for t in (class_maps, weights))
+        cotangent = tensors.einsum("nc,n...->nc...", chosen_weights, chosen_map)
+        yield tensors.transpose(cotangent, back)
+
+
+def _responses(
+    arrived: Tensor, scores: Array, tensors: Tensors, response: str, calibrate: str, channels: str
+) -> Tensor:
+    if channels == "l2":
+        signal = tensors.sqrt(tensors.sum(arrived * arrived, (2,)))
+    else:
+        signal = tensors.sum(arrived, (2,))
+    signal = _RESPONSES[response](signal, tensors)
+    shape = shape_of(signal)
+    ones = (1,) * (len(shape) - 2)
+    if calibrate == "sigmoid":
+        probability = tensors.from_numpy(1 / (1 + np.exp(-scores)), signal)
+        return signal * tensors.reshape(probability, (*shape[:2], *ones))
+    if calibrate == "per_class_max":
+        largest = tensors.amax(tensors.abs(signal), tuple(range(2, len(shape))), keep=True)
+        return signal / tensors.where(largest > 0, largest, largest * 0 + 1)
+    return signal

@@ -1,0 +1,66 @@
+"""Gradient saliency: how much the score changes with each pixel."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from xai_med.backend.start import AtInput
+from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.errors import SettingError
+from xai_med.registry import register_method
+from xai_med.request import Attribution, Request
+
+READ_OUTS: Mapping[str, Callable[[Tensor, Tensors], Tensor]] = MappingProxyType(
+    {
+        "max_abs": lambda gradient, tensors: tensors.amax(tensors.abs(gradient), (2,)),
+        "abs_sum": lambda gradient, tensors: tensors.sum(tensors.abs(gradient), (2,)),
+        "l2": lambda gradient, tensors: tensors.sqrt(tensors.sum(gradient * gradient, (2,))),
+        "signed_sum": lambda gradient, tensors: tensors.sum(gradient, (2,)),
+    }
+)
+"""How channels become one number; the first is Simonyan's."""
+
+
+@register_method(
+    "gradient",
+    source="Simonyan et al. 2014, arXiv:1312.6034, section 3",
+    cost="one forward pass, and per class one pullback to the input",
+    needs="a differentiable model",
+)
+def gradient(request: Request, *, read_out: str = "max_abs") -> Attribution:
+    """Take the gradient of the score with respect to the input.
+
+    Parameters
+    ----------
+    request : Request
+        What to explain.
+    read_out : str
+        ``"max_abs"``, ``"abs_sum"``, ``"l2"`` or ``"signed_sum"`` over channels.
+
+    Returns
+    -------
+    Attribution
+        `values` (N, K, C, *space): the signed gradient, in units of the score per unit of input; `maps`
+        (N, K, *space).
+
+    Raises
+    ------
+    SettingError
+        Unknown read-out.
+    """
+    if read_out not in READ_OUTS:
+        raise SettingError(f"read_out={read_out!r} is unknown; choose one of {', '.join(READ_OUTS)}")
+    request.without_layer("gradient")
+    with request.network.trace(request.batch, start=AtInput(), differentiable=request.differentiable) as trace:
+        explained = request.explained(trace)
+        gradients = trace.tensors.stack(
+            list(
+                trace.pullback(
+                    explained.selection.outputs,
+                    request.cotangents(explained, trace),
+                    trace.captured,
+                    differentiable=request.differentiable,
+                )
+            ),
+            1,
+        )
+        return Attribution(gradients, READ_OUTS[read_out](gradients, trace.tensors), explained)

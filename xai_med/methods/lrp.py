@@ -1,0 +1,92 @@
+"""Layer-wise relevance propagation by surrogates: one forward pass under rules, one pullback per class."""
+
+import numpy as np
+
+from xai_med.backend.network import Trace
+from xai_med.backend.record import Node
+from xai_med.backend.start import AtInput
+from xai_med.backend.tensors import Array
+from xai_med.checks import Check
+from xai_med.errors import NotApplicableError, SettingError, UnsupportedOperationError
+from xai_med.registry import register_method
+from xai_med.request import Attribution, Request
+from xai_med.rules import COMPOSITES, Composite
+
+
+@register_method(
+    "lrp",
+    source="Bach et al. 2015, doi:10.1371/journal.pone.0130140; composite: Kohlbrenner et al. 2020, arXiv:1910.09840",
+    cost="about two forward passes, and per class one pullback to the input",
+    needs="a rule for every operation on the way",
+)
+def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilon: float = 1e-6) -> Attribution:
+    """Hand the logit back to the pixels, layer by layer, by conservative rules.
+
+    Parameters
+    ----------
+    request : Request
+        Targets must be linear in the logits.
+    composite : str or Composite
+        Which rule for which kind of operation: ``"epsilon_plus"``, ``"epsilon_plus_flat"``, ``"epsilon"``, or a value.
+    epsilon : float
+        Stabiliser of the named composites, absolute, in units of activations.
+
+    Returns
+    -------
+    Attribution
+        `values` (N, K, C, *space): relevance, in units of the logit; `maps` their sum over channels. What does
+        not arrive (biases, stabilisers, dead units) is reported as the lost share.
+
+    Raises
+    ------
+    UnsupportedOperationError
+        An operation on the way has no rule; it is named.
+    """
+    request.without_layer("lrp")
+    if request.differentiable:
+        raise NotApplicableError("relevance is defined with fixed denominators and is not differentiable")
+    rules = _composite(composite, epsilon)
+    with request.network.trace(request.batch, start=AtInput(probed=True), rules=rules) as trace:
+        explained = request.explained(trace)
+        explained.coefficients("lrp")
+        refuse_uncovered(explained.logits.node, trace, rules.name)
+        relevance = trace.tensors.stack(
+            list(trace.pullback(explained.selection.outputs, request.cotangents(explained, trace), trace.captured)),
+            1,
+        )
+        maps = trace.tensors.sum(relevance, (2,))
+        check = lost_share(trace.tensors.to_numpy(maps), explained.selection.scores, epsilon)
+        return Attribution(relevance, maps, explained, checks=(check,), rules=rules.describe())
+
+
+def _composite(composite: str | Composite, epsilon: float) -> Composite:
+    if isinstance(composite, Composite):
+        return composite
+    if composite not in COMPOSITES:
+        raise SettingError(f"composite={composite!r} is unknown; choose one of {', '.join(COMPOSITES)}, or a Composite")
+    if not (isinstance(epsilon, float | int) and 0 <= epsilon < np.inf):
+        raise SettingError(f"epsilon must be a number of at least 0, got {epsilon!r}")
+    return COMPOSITES[composite](epsilon=float(epsilon))
+
+
+def refuse_uncovered(logits: Node, trace: Trace, rules: str) -> None:
+    """Refuse a model with an operation on the way to the logits that the rules have no answer for."""
+    uncovered = [node for node in logits.ancestors() if not node.is_covered]
+    if uncovered:
+        places = {f"{node.name} in {trace.layer_name(node)!r}": None for node in reversed(uncovered)}
+        listed = ", ".join(list(places)[:5]) + (" and more" if len(places) > 5 else "")
+        raise UnsupportedOperationError(
+            f"the rules {rules!r} have none for {uncovered[-1].kind.value}: {listed}; give a composite that has, "
+            f"or use method='grad_cam'"
+        )
+
+
+def lost_share(maps: Array, scores: Array, epsilon: float) -> Check:
+    """How much of each score did not arrive: 1 - sum of relevance / score, the largest over images and classes."""
+    arrived = maps.astype(np.float64).reshape(*maps.shape[:2], -1).sum(axis=2)
+    share = 1 - arrived / np.where(scores == 0, 1, scores)
+    worst = share.flat[np.abs(share).argmax()]
+    note = "shares go to biases, stabilisers and dead units; negative: biases added relevance"
+    if (np.abs(scores) < 1e3 * epsilon).any():
+        note += f"; a score is so small that the stabiliser {epsilon:g} itself absorbs part of it: lower epsilon"
+    return Check("lost share of relevance", float(worst), note=note)

@@ -1,0 +1,167 @@
+"""What a method is asked to do, and what it gives back."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from xai_med.backend.network import Network, Trace
+from xai_med.backend.start import AtLayer, AtPool
+from xai_med.backend.tensors import Array, Tensor, shape_of
+from xai_med.checks import Check
+from xai_med.errors import NotApplicableError, SettingError
+from xai_med.logits import Logits, OutputChoice, read_logits
+from xai_med.selection import Context, Selection
+from xai_med.targets import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A target applied to one trace.
+
+    Parameters
+    ----------
+    logits : Logits
+        What was found in the model's output.
+    selection : Selection
+        The scores to explain.
+    activation : str or None
+        How the model turns logits into probabilities, as far as known.
+    all_logits : ndarray of shape (N, C) or (N, C, *space), float64
+        Every logit, also of classes that are not explained.
+    """
+
+    logits: Logits
+    selection: Selection
+    activation: str | None
+    all_logits: Array
+
+    def coefficients(self, method: str) -> Array:
+        """Weights of the logits, (N, K, C), for methods that need a score linear in them.
+
+        Raises
+        ------
+        NotApplicableError
+            The target is not linear in the logits.
+        """
+        if self.selection.coefficients is None:
+            raise NotApplicableError(
+                f"{method} explains a logit or a difference of logits, not {self.selection.labels[0][0]!r}; "
+                f"choose classes or a Contrast, or use method='gradient'"
+            )
+        return self.selection.coefficients
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question: this model, these images, this target.
+
+    Parameters
+    ----------
+    network : Network
+        The model behind its adapter.
+    batch : tensor of shape (N, C, *space)
+        A private copy of the images.
+    target : Target
+        What to explain.
+    layer : object
+        Module or dotted name, None to find it.
+    output : str, int, callable or None
+        Which part of a structured output.
+    class_names : tuple of str or None
+        Names of the outputs.
+    activation : str or None
+        ``"sigmoid"``, ``"softmax"`` or unknown.
+    differentiable : bool
+        Whether the attribution keeps its graph.
+    """
+
+    network: Network
+    batch: Tensor
+    target: Target
+    layer: Any = None
+    output: OutputChoice = None
+    class_names: tuple[str, ...] | None = None
+    activation: str | None = None
+    differentiable: bool = False
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Sizes of the input's space axes."""
+        return shape_of(self.batch)[2:]
+
+    def explained(self, trace: Trace) -> Explained:
+        """Find the logits in a trace and apply the target."""
+        logits = read_logits(trace, self.output)
+        if self.class_names is not None and len(self.class_names) != shape_of(logits.values)[1]:
+            raise SettingError(
+                f"{len(self.class_names)} class names were given, the model has {shape_of(logits.values)[1]} outputs"
+            )
+        if logits.squash and self.activation and logits.squash != self.activation:
+            raise SettingError(f"activation={self.activation!r} was given, the model itself ends in a {logits.squash}")
+        activation = logits.squash or self.activation
+        context = Context(trace.output, logits, trace.tensors, self.class_names, activation)
+        with trace.recording():
+            selection = self.target.select(context)
+        return Explained(logits, selection, activation, context.values)
+
+    def cotangents(self, explained: Explained, trace: Trace) -> Iterator[Tensor]:
+        """Native seeds, one per explained score."""
+        for cotangent in explained.selection.cotangents:
+            yield trace.tensors.from_numpy(cotangent, explained.selection.outputs)
+
+    def without_layer(self, method: str) -> None:
+        """Refuse a layer where the method works at the input."""
+        if self.layer is not None:
+            raise SettingError(f"{method} is taken at the input and has no layer; remove layer=")
+
+    @contextmanager
+    def features(self) -> Iterator[Trace]:
+        """A trace that begins at the asked layer, or at the tensor entering the global pool."""
+        if self.layer is not None:
+            module, name = self.network.find_layer(self.layer)
+            with self.network.trace(
+                self.batch, start=AtLayer(module, name), differentiable=self.differentiable
+            ) as trace:
+                yield trace
+            return
+        producer: int | None = None
+        with self.network.trace(self.batch, start=AtPool(), differentiable=self.differentiable) as trace:
+            if trace.captured is not None or trace.late_producer is None:
+                yield trace
+                return
+            producer = trace.late_producer
+        # something consumed the features before the pool was reached: begin at their producer instead
+        with self.network.trace(self.batch, start=AtPool(producer), differentiable=self.differentiable) as trace:
+            yield trace
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """What a method found, where it arises.
+
+    Parameters
+    ----------
+    values : tensor
+        Native: (N, K, C, *space) at the input, (N, K, *layer space) for CAM methods.
+    maps : tensor of shape (N, K, *some space)
+        The read-out of `values`: one signed number per cell, not resized.
+    explained : Explained
+        Scores and names.
+    layer : str or None
+        Where the attribution arises; None for the input.
+    checks : tuple of Check
+        Identities measured on this result.
+    rules : tuple of str
+        Rules that were in force.
+    extras : mapping of str to ndarray
+        Further arrays that belong to the result, each with N first.
+    """
+
+    values: Tensor
+    maps: Tensor
+    explained: Explained
+    layer: str | None = None
+    checks: tuple[Check, ...] = ()
+    rules: tuple[str, ...] = ()
+    extras: Mapping[str, Array] = field(default_factory=dict)
