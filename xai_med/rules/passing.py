@@ -4,27 +4,32 @@ from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
 from xai_med.backend.tensors import Tensor, Tensors
-from xai_med.rules.stabilise import redistribute
+from xai_med.rules.stabilise import carry
+
+_SMALLEST = 1e-30  # below it value / input overflows float32; such an input is treated as zero
 
 
 @dataclass(frozen=True)
 class Pass:
     """``R_in = R_out`` for activations and for a batch norm that follows no convolution.
 
-    Where the input is exactly zero there is nothing to pass the relevance to, and it is lost (and reported).
+    An input of exactly zero, a unit that is off, has no evidence that relevance could be passed to: what the
+    operation's own constant made of it is lost there, as in a bias, and counted in the lost share.
 
     References
     ----------
     Achtibat et al. 2024, arXiv:2402.05602, equation 9 (identity rule).
     """
 
-    epsilon: float = 1e-6
-
     @property
     def name(self) -> str:
         """Rule and setting."""
-        return f"pass({self.epsilon:g})"
+        return "pass"
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of an element-wise operation."""
-        return redistribute(operation.inputs[0], operation.value, self.epsilon, tensors)
+        signal = operation.inputs[0]
+        fixed = tensors.stop_gradient(signal)
+        is_off = tensors.abs(fixed) < _SMALLEST
+        ratio = operation.value / tensors.where(is_off, fixed * 0 + 1, fixed)
+        return carry(signal * tensors.where(is_off, ratio * 0, ratio), operation.value, tensors)

@@ -46,7 +46,8 @@ def step_relevances(
     Convolution: z+ for signed input, positive bias in the denominator. Linear: epsilon rule, full bias in
     the denominator. Addition and average pools: epsilon rule with their own weights. Max pool: winner takes
     all. A batch norm behind a convolution is merged into it, which leaves no relevance at the convolution's
-    own output; any other batch norm, ReLU and SiLU hand relevance on unchanged.
+    own output; any other batch norm, ReLU and SiLU hand relevance on unchanged, except to an input that is
+    exactly zero, which receives none.
     """
     values = forward(blueprint, images)
     steps = {step.name: step for step in blueprint.steps}
@@ -100,7 +101,7 @@ def _shares(step: Step, values: dict[str, Array], incoming: Array, epsilon: floa
         ratio = incoming / _stabilised(values[step.name], epsilon)
         return tuple(values[name] * ratio for name in step.inputs)
     if step.operation in _PASSED:
-        return (incoming,)
+        return (np.where(images == 0, 0.0, incoming),)  # a unit that is off has nothing to receive relevance for
     if step.operation in _ROUTED:
         return pull_back(step, values, incoming)
     raise UnsupportedOperationError(
