@@ -170,7 +170,7 @@ def _request(
     asked = as_target(chosen.default_target if target is None else target)
     found = get_backend(backend) if backend is not None else find_backend(model)
     network = found.network(model)
-    _check_images(x, network)
+    _check_images(x)
     network.check()
     if dtype is not None:
         network, x = _in_dtype(network, x, dtype)
@@ -207,7 +207,7 @@ class _Bounded:
         return self._target.select(context)
 
 
-def _check_images(x: Any, network: Network) -> None:
+def _check_images(x: Any) -> None:
     if not hasattr(x, "shape"):
         raise DtypeError(f"images must be a tensor or a NumPy array, got {type(x).__name__}")
     shape = shape_of(x)

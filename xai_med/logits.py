@@ -9,7 +9,7 @@ import numpy as np
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
-from xai_med.backend.tensors import Tensor, shape_of
+from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.errors import GradientError, NonFiniteError, OutputError
 
 OutputChoice: TypeAlias = str | int | Callable[[Any], Any] | None
@@ -128,9 +128,7 @@ def _look_through(trace: Trace, values: Tensor, node: Node) -> Logits:
         return Logits(_with_class_axis(trace, values), node, None)
     source = trace.squash_input(below)
     if source is None:
-        raise OutputError(
-            f"the model ends in a {below.name} whose input was not kept; give the logits with output="
-        )
+        raise OutputError(f"the model ends in a {below.name} whose input was not kept; give the logits with output=")
     with trace.recording():
         source = source if shape_of(source) == shape else trace.tensors.reshape(source, shape)
     squash = "sigmoid" if below.kind is Kind.SIGMOID else "softmax"
@@ -147,7 +145,7 @@ def _with_class_axis(trace: Trace, values: Tensor) -> Tensor:
         return trace.tensors.reshape(values, (shape[0], 1))
 
 
-def _refuse_probabilities(values: np.ndarray) -> None:  # type: ignore[type-arg]
+def _refuse_probabilities(values: Array) -> None:
     """A softmax that was not seen: explaining it would explain noise where it is saturated."""
     if values.ndim < 2 or values.shape[1] < 2 or values.min() < 0 or values.max() > 1:
         return

@@ -97,7 +97,9 @@ class Context:
             return self.class_names.index(name)
         index = int(integers(name).reshape(()))
         if index < 0:
-            raise TargetError(f"class {index} was asked for; indices count from 0, so the last class is {self.classes - 1}")
+            raise TargetError(
+                f"class {index} was asked for; indices count from 0, so the last class is {self.classes - 1}"
+            )
         if index >= self.classes:
             hint = (
                 "; a single-logit model takes target='positive' or 'negative'"
@@ -152,9 +154,7 @@ def select_signs(context: Context, signs: Array) -> Selection:
 def linear(context: Context, coefficients: Array, labels: tuple[tuple[str, ...], ...], indices: Array) -> Selection:
     scores = np.einsum("nkc,nc->nk", coefficients.astype(np.float64), context.values)
     cotangents = tuple(coefficients[:, k].astype(np.float64) for k in range(coefficients.shape[1]))
-    return Selection(
-        context.logits.values, cotangents, scores, labels, indices.astype(np.int64), coefficients
-    )
+    return Selection(context.logits.values, cotangents, scores, labels, indices.astype(np.int64), coefficients)
 
 
 def from_scores(context: Context, scores: Tensor, labels: tuple[tuple[str, ...], ...]) -> Selection:

@@ -206,9 +206,7 @@ class Mask:
         cotangent[:, index] = mask
         scores = (context.values * cotangent).reshape(shape[0], -1).sum(axis=1, keepdims=True)
         labels = ((f"{context.label(index)} in mask",),) * shape[0]
-        return Selection(
-            context.logits.values, (cotangent,), scores, labels, np.full((shape[0], 1), index), None
-        )
+        return Selection(context.logits.values, (cotangent,), scores, labels, np.full((shape[0], 1), index), None)
 
 
 @dataclass(frozen=True, eq=False)

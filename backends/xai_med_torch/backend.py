@@ -1,5 +1,6 @@
 """The entry point of the PyTorch adapter."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from xai_med.backend.network import TracedNetwork
 from xai_med.backend.tensors import Array, Tensors
 from xai_med.blueprints.blueprint import Blueprint
-from xai_med.errors import ModelError
+from xai_med.errors import FileFormatError, ModelError
 from xai_med_torch.blueprint import build
 from xai_med_torch.framework import TorchFramework
 from xai_med_torch.tensors import TENSORS
@@ -47,3 +48,22 @@ class TorchBackend:
     def build(self, blueprint: Blueprint, *, dtype: str = "float32") -> torch.nn.Module:
         """Build a blueprint."""
         return build(blueprint, dtype=dtype)
+
+    def load_weights(self, model: Any, arrays: Mapping[str, Array]) -> None:
+        """Fill a module with named arrays, all of its state and nothing else."""
+        state = model.state_dict()
+        # a count of training batches, which evaluation never reads and converters leave out
+        counters = {name for name in state if name.endswith("num_batches_tracked")}
+        missing, extra = sorted(set(state) - set(arrays) - counters), sorted(set(arrays) - set(state))
+        wrong = [name for name in state.keys() & arrays.keys() if tuple(state[name].shape) != arrays[name].shape]
+        if missing or extra or wrong:
+            raise FileFormatError(
+                f"the weights do not fit the model: missing {missing[:5]}, not in the model {extra[:5]}, "
+                f"of another shape {sorted(wrong)[:5]}"
+            )
+        bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+        if bad:
+            raise FileFormatError(f"the weights hold NaN or infinite values in {sorted(bad)[:5]}")
+        with torch.no_grad():
+            for name, array in arrays.items():
+                state[name].copy_(torch.tensor(array))

@@ -34,9 +34,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     return None if inspect.Parameter.VAR_POSITIONAL in kinds else signature
 
 
-def bind(
-    family: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def bind(family: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by parameter name."""
     signature = _signature(function)
     if signature is None:
@@ -46,9 +44,7 @@ def bind(
     return dict(bound.arguments)
 
 
-def read(
-    kind: Kind, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Details:
+def read(kind: Kind, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Details:
     """Details of one call; `NO_DETAILS` where the kind has none.
 
     Parameters

@@ -135,7 +135,9 @@ class TorchFramework:
             raise ModelError(f"the model is wrapped in {type(model).__name__}; explain model.module")
         for part in model.modules():
             if isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod"):
-                raise ModelError(f"a part of the model ({type(part).__name__}) is scripted or compiled; explain the original")
+                raise ModelError(
+                    f"a part of the model ({type(part).__name__}) is scripted or compiled; explain the original"
+                )
         _check_weights(model)
 
     def layers(self, model: nn.Module) -> Mapping[str, nn.Module]:
@@ -213,7 +215,9 @@ def _check_weights(model: nn.Module) -> None:
         named = [*model.named_parameters(), *model.named_buffers()]
         for name, tensor in named:
             if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
-                raise ModelError(f"{name} is not initialised yet (a lazy layer); run the model once, or load its weights")
+                raise ModelError(
+                    f"{name} is not initialised yet (a lazy layer); run the model once, or load its weights"
+                )
             if tensor.is_meta:
                 raise ModelError(f"{name} is on the meta device and holds no values; load the model's weights")
             if tensor.is_inference():
@@ -228,4 +232,6 @@ def _check_weights(model: nn.Module) -> None:
             raise ModelError(f"the model is spread over {sorted(map(str, devices))}; put it on one device")
         if sums and not bool(torch.isfinite(torch.stack([value for _, value in sums])).all()):
             bad = next(name for name, value in sums if not bool(torch.isfinite(value)))
-            raise NonFiniteError(f"{bad} holds NaN or infinite values, so that no map can be trusted; load sound weights")
+            raise NonFiniteError(
+                f"{bad} holds NaN or infinite values, so that no map can be trusted; load sound weights"
+            )

@@ -104,7 +104,7 @@ def _after(module: torch.nn.Module, _: Any, output: Any) -> Any:
 @contextmanager
 def module_events(tracer: Tracer) -> Iterator[None]:
     """Report when modules begin and end in this thread; nothing is attached to the caller's modules."""
-    global _users  # noqa: PLW0603 (counts the threads that need the process-wide hooks)
+    global _users
     with _lock:
         if _users == 0:
             _handles.append(torch_module.register_module_forward_pre_hook(_before))

@@ -57,9 +57,7 @@ _NAMES: Mapping[Kind, str] = {
     ),
 }
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {name: kind for kind, names in _NAMES.items() for name in names.split()}
-)
+KINDS: Mapping[str, Kind] = MappingProxyType({name: kind for kind, names in _NAMES.items() for name in names.split()})
 """Kind of each function name, without the trailing underscore of in-place variants."""
 
 SILENT = frozenset(

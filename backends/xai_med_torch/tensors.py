@@ -20,9 +20,7 @@ class TorchTensors:
         """max(x, 0)."""
         return torch.relu(tensor)
 
-    def clip(
-        self, tensor: torch.Tensor, *, low: float | None = None, high: float | None = None
-    ) -> torch.Tensor:
+    def clip(self, tensor: torch.Tensor, *, low: float | None = None, high: float | None = None) -> torch.Tensor:
         """min(max(x, low), high)."""
         return tensor if low is None and high is None else torch.clamp(tensor, low, high)
 
@@ -104,7 +102,7 @@ class TorchTensors:
     def rectify_cotangent(self, tensor: torch.Tensor) -> torch.Tensor:
         """Let only the positive part of a cotangent through."""
         if tensor.requires_grad:
-            tensor.register_hook(lambda cotangent: cotangent.clamp(min=0))
+            tensor.register_hook(lambda cotangent: cotangent.clamp(min=0))  # type: ignore[no-untyped-call]
         return tensor
 
     def from_numpy(self, array: Array, like: torch.Tensor) -> torch.Tensor:

@@ -89,9 +89,7 @@ def _reshaped(axes: AxisNames, old: tuple[int, ...], new: tuple[int, ...]) -> Ax
     changed = axes[head : len(axes) - tail]
     # only channels were regrouped (a channel shuffle), or only axes of size 1 went away or came
     names = "C" if changed and all(name == "C" for name in changed) else "?"
-    if all(size == 1 for size in old[head : len(old) - tail]) or all(
-        size == 1 for size in new[head : len(new) - tail]
-    ):
+    if all(size == 1 for size in old[head : len(old) - tail]) or all(size == 1 for size in new[head : len(new) - tail]):
         names = "?"
     middle = (names,) * (len(new) - head - tail)
     return (*axes[:head], *middle, *axes[len(axes) - tail :])

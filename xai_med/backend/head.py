@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from xai_med.backend.axes import image_axes
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
-from xai_med.backend.tensors import Tensor, shape_of
+from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.backend.tracer import is_global_average
 from xai_med.errors import NotApplicableError
 
@@ -88,7 +86,7 @@ def _head(trace: Trace, entering: Tensor, made_by: Node, linear: Node | None) ->
     return Head(features, entering, order, made_by, None, bias)
 
 
-def class_weights(head: Head, coefficients: np.ndarray, trace: Trace) -> Tensor:  # type: ignore[type-arg]
+def class_weights(head: Head, coefficients: Array, trace: Trace) -> Tensor:
     """Weights of the features for each explained score, (N, K, C)."""
     given = trace.tensors.from_numpy(coefficients, head.features)
     return given if head.weight is None else trace.tensors.einsum("nkj,jc->nkc", given, head.weight)

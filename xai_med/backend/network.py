@@ -172,6 +172,16 @@ class Backend(Protocol):
         """Build a blueprint as a native model in evaluation mode."""
         ...
 
+    def load_weights(self, model: Any, arrays: Mapping[str, Array]) -> None:
+        """Fill a model with named arrays, under the names of its own state dictionary; all, and no others.
+
+        Raises
+        ------
+        FileFormatError
+            Names or shapes differ, or a value is not finite; the message names them.
+        """
+        ...
+
 
 BackendFactory = Callable[[], Backend]
 

@@ -21,7 +21,7 @@ class NumpyTensors:
 
     def clip(self, tensor: Array, *, low: float | None = None, high: float | None = None) -> Array:
         """min(max(x, low), high)."""
-        return np.clip(tensor, low, high)
+        return np.asarray(np.clip(tensor, low, high))
 
     def abs(self, tensor: Array) -> Array:
         """|x|."""

@@ -84,7 +84,7 @@ class Surrogates:
         if call.kind is Kind.BATCH_NORM and self._rules.merges_batch_norm and details.statistics is not None:
             promise = self._promises.get(details.signal)
             if promise is not None and promise.details.output_axis is not None:
-                return self._merged(promise, details.signal, details.statistics, call)
+                return self._merged(promise, details.statistics, call)
         rule = self._rules.rules.get(call.kind)
         if rule is None or not self.covers(call, details, is_signal):
             args, kwargs = map_tensors(self.resolve, call.args, call.kwargs, self._framework.is_tensor)
@@ -124,7 +124,7 @@ class Surrogates:
         )
         return promise.rule(operation, self._framework.tensors)
 
-    def _merged(self, promise: _Promise, signal: Tensor, statistics: BatchStatistics, call: Call) -> Tensor:
+    def _merged(self, promise: _Promise, statistics: BatchStatistics, call: Call) -> Tensor:
         """The weighted operation and its batch norm as one: w' = w * scale, b' = b * scale + shift."""
         tensors = self._framework.tensors
         details = promise.details
@@ -138,9 +138,7 @@ class Surrogates:
 
     # ---- operations without weights
 
-    def _unweighted(
-        self, call: Call, details: Details, rule: Rule, is_signal: Callable[[object], bool]
-    ) -> Tensor:
+    def _unweighted(self, call: Call, details: Details, rule: Rule, is_signal: Callable[[object], bool]) -> Tensor:
         signals = list(_signals(call, is_signal))
         if len(signals) < 2 and call.kind is Kind.ADD:  # a constant is added: a bias, which keeps its share
             args, kwargs = map_tensors(self.resolve, call.args, call.kwargs, self._framework.is_tensor)

@@ -41,7 +41,7 @@ class Tensors(Protocol):
         ...
 
     def exp(self, tensor: Tensor) -> Tensor:
-        """e to the power of each element."""
+        """Exponential of each element."""
         ...
 
     def sign(self, tensor: Tensor) -> Tensor:

@@ -117,9 +117,7 @@ class Tracer:
         if self._surrogates is not None:
             return self._surrogates.run(call, details, self._is_signal)
         if self.capture.substitutes:
-            args, kwargs = map_tensors(
-                self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor
-            )
+            args, kwargs = map_tensors(self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor)
             return call.function(*args, **kwargs)
         return call.function(*call.args, **call.kwargs)
 
@@ -222,9 +220,7 @@ class Tracer:
 
     # ---- the beginning of differentiation at the pool
 
-    def _follow_pool(
-        self, call: Call, node: Node, signal: Tensor | None, result: Any, *, is_fresh: bool
-    ) -> Any:
+    def _follow_pool(self, call: Call, node: Node, signal: Tensor | None, result: Any, *, is_fresh: bool) -> Any:
         if self.capture.producer is not None:
             if node.index == self.capture.producer and self._framework.is_tensor(result):
                 self.capture.at_tensor(result, node, self.nodes, is_fresh=True)
@@ -237,9 +233,7 @@ class Tracer:
                 self.capture.drop()
             return result
         if self.capture.at_tensor(signal, parent, self.nodes, is_fresh=is_fresh):
-            args, kwargs = map_tensors(
-                self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor
-            )
+            args, kwargs = map_tensors(self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor)
             result = call.function(*args, **kwargs)
             outputs = result if isinstance(result, list | tuple) else (result,)
             self._assign(call, node, [output for output in outputs if self._framework.is_tensor(output)])

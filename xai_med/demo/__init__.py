@@ -1,0 +1,1 @@
+"""The embedded demonstration: phantoms with known findings and a small trained network."""

@@ -1,0 +1,1 @@
+"""Kernels on maps: class activation, dominance, resizing, normalisation."""

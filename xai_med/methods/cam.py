@@ -44,9 +44,7 @@ def cam(request: Request) -> Attribution:
         Mean over space plus bias differs from the logit.
     """
     watched, name = request.network.find_layer(request.layer) if request.layer is not None else (None, None)
-    with request.network.trace(
-        request.batch, start=Nowhere(watched), differentiable=request.differentiable
-    ) as trace:
+    with request.network.trace(request.batch, start=Nowhere(watched), differentiable=request.differentiable) as trace:
         explained = request.explained(trace)
         coefficients = explained.coefficients("cam")
         head = find_head(trace, explained.logits.node)
@@ -55,9 +53,7 @@ def cam(request: Request) -> Attribution:
                 f"the output of layer {name!r} is not what enters the global pool (that is made by "
                 f"{trace.layer_name(head.node)!r}); leave layer= away, or use method='grad_cam'"
             )
-        maps = class_activation_map(
-            head.features, class_weights(head, coefficients, trace), tensors=trace.tensors
-        )
+        maps = class_activation_map(head.features, class_weights(head, coefficients, trace), tensors=trace.tensors)
         check = _identity(head, maps, coefficients, explained.selection.scores, trace)
         return Attribution(maps, maps, explained, layer=trace.layer_name(head.node), checks=(check,))
 
@@ -67,7 +63,7 @@ def _identity(head: Head, maps: object, coefficients: Array, scores: Array, trac
     values = trace.tensors.to_numpy(maps)
     precision = np.finfo(values.dtype).eps
     values = values.astype(np.float64).reshape(*values.shape[:2], -1)
-    bias = 0.0
+    bias: Array = np.zeros(())
     if head.bias is not None:
         bias = coefficients.astype(np.float64) @ trace.tensors.to_numpy(head.bias).astype(np.float64)
     residual = np.abs(values.mean(axis=2) + bias - scores)

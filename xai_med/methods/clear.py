@@ -95,7 +95,7 @@ def clear(
         coefficients = explained.coefficients("clear")
         if rules is not None:
             _refuse_other_rectifiers(explained, trace, rules)
-        outputs, cotangents, place = _seeds(request, trace, explained, coefficients, psi)
+        outputs, cotangents, place = _seeds(trace, explained, coefficients, psi)
         arrived = trace.tensors.stack(
             list(trace.pullback(outputs, cotangents, trace.captured, differentiable=request.differentiable)), 1
         )
@@ -115,9 +115,7 @@ def clear(
         )
 
 
-def _check_settings(
-    relu: str, response: str, psi: str, calibrate: str, channels: str, threshold: float
-) -> None:
+def _check_settings(relu: str, response: str, psi: str, calibrate: str, channels: str, threshold: float) -> None:
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("relu", relu, tuple(_RECTIFIERS)),
         ("response", response, tuple(_RESPONSES)),
@@ -145,9 +143,7 @@ def _refuse_other_rectifiers(explained: Explained, trace: Trace, rules: Composit
         )
 
 
-def _seeds(
-    request: Request, trace: Trace, explained: Explained, coefficients: Array, psi: str
-) -> tuple[Tensor, Iterator[Tensor], str]:
+def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) -> tuple[Tensor, Iterator[Tensor], str]:
     """Where the pullback begins, and each class's own score map (or score) as its cotangent."""
     tensors = trace.tensors
     try:

@@ -58,7 +58,9 @@ def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
             maps = tensors.relu(maps)
         flat = (tensors.to_numpy(maps) == 0).reshape(*shape_of(maps)[:2], -1).all(axis=2)
         checks = (Check("maps without positive evidence", float(flat.sum())),) if relu else ()
-        name = trace.layer_name(trace.captured_node) if request.layer is None else request.network.find_layer(
-            request.layer
-        )[1]
+        name = (
+            trace.layer_name(trace.captured_node)
+            if request.layer is None
+            else request.network.find_layer(request.layer)[1]
+        )
         return Attribution(maps, maps, explained, layer=name, checks=checks)

@@ -150,52 +150,39 @@ def clear_figure(
     return figure
 
 
-def _checked(
-    dominant_class: ArrayLike, dominant_response: ArrayLike, number_of_classes: int
-) -> tuple[Array, Array]:
+def _checked(dominant_class: ArrayLike, dominant_response: ArrayLike, number_of_classes: int) -> tuple[Array, Array]:
     classes = np.asarray(dominant_class)
     if classes.dtype.kind not in "iu":
         raise DtypeError(f"dominant_class holds class indices, integers, got dtype {classes.dtype}")
     classes = classes.astype(np.int64)
     response = finite_floats(dominant_response, "dominant_response").astype(np.float64)
     if classes.ndim != 2 or classes.shape != response.shape or classes.size == 0:
-        raise ShapeError(
-            f"classes and responses share one shape (H, W), got {classes.shape}, {response.shape}"
-        )
+        raise ShapeError(f"classes and responses share one shape (H, W), got {classes.shape}, {response.shape}")
     if classes.min() < -1 or classes.max() >= number_of_classes:
         raise SettingError(
             f"classes go from -1 (none) to {number_of_classes - 1}, got {classes.min()} to {classes.max()}; "
             "check number_of_classes"
         )
     if response.min() < 0:
-        raise SettingError(
-            f"responses are at least 0, got {response.min():.6g}; take magnitudes or the positive part"
-        )
+        raise SettingError(f"responses are at least 0, got {response.min():.6g}; take magnitudes or the positive part")
     return classes, response
 
 
-def _add_legend(
-    figure: Any, classes: Array, response: Array, *, names: Sequence[str], hues: Sequence[float]
-) -> None:
+def _add_legend(figure: Any, classes: Array, response: Array, *, names: Sequence[str], hues: Sequence[float]) -> None:
     colors = optional_import("matplotlib.colors", extra="viz")
     patches = optional_import("matplotlib.patches", extra="viz")
     shown = (classes >= 0) & (response > 0)
     present = [int(index) for index in np.unique(classes[shown])]
     entries = [
-        (wrapped(names[index], width=28), tuple(colors.hsv_to_rgb((hues[index], 1.0, 1.0))))
-        for index in present
+        (wrapped(names[index], width=28), tuple(colors.hsv_to_rgb((hues[index], 1.0, 1.0)))) for index in present
     ]
     if not shown.all():
         entries.append((f"no class: {_percent(1.0 - shown.mean())} of pixels", (0.0, 0.0, 0.0)))
     handles = [patches.Patch(facecolor=colour, edgecolor="0.5") for _, colour in entries]
-    legend = figure.legend(
-        handles, [str(number) for number in range(len(entries))], loc="outside right upper"
-    )
+    legend = figure.legend(handles, [str(number) for number in range(len(entries))], loc="outside right upper")
     for text, (label, _) in zip(legend.get_texts(), entries, strict=True):
         text.set(text=label, fontsize=9, **LITERAL)
-    notes = [
-        f"full brightness: response {response.max():.3g}" if shown.any() else "no class responds anywhere"
-    ]
+    notes = [f"full brightness: response {response.max():.3g}" if shown.any() else "no class responds anywhere"]
     close = _close_hues(present, hues)
     if close:
         notes.append("similar colours: " + "; ".join(f"{names[a]} / {names[b]}" for a, b in close))

@@ -50,9 +50,7 @@ class Scale:
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.low, self.high, self.high - self.low]).all():
-            raise NonFiniteError(
-                f"limits must be finite, got ({self.low}, {self.high}); scale the values first"
-            )
+            raise NonFiniteError(f"limits must be finite, got ({self.low}, {self.high}); scale the values first")
         if not self.low < self.high:
             raise SettingError(f"limits must be (low, high) with low < high, got ({self.low}, {self.high})")
         if self.signed and self.low != -self.high:

@@ -115,9 +115,7 @@ def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:
     target = Path(path)
     known = figure.canvas.get_supported_filetypes()
     if target.suffix.removeprefix(".").lower() not in known:
-        raise FileFormatError(
-            f"{target.name!r} does not end in a known format; use one of {', '.join(sorted(known))}"
-        )
+        raise FileFormatError(f"{target.name!r} does not end in a known format; use one of {', '.join(sorted(known))}")
     figure.savefig(target, dpi=dpi)
     return target
 

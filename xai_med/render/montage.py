@@ -139,9 +139,7 @@ def chexnet_levels(cam: ArrayLike, space: tuple[int, int]) -> Array:
 def _byte_image(image: ArrayLike) -> Array:
     array = np.asarray(image)
     if array.dtype != np.uint8:
-        raise DtypeError(
-            f"the published montage starts from a uint8 image, got {array.dtype}; use montage for floats"
-        )
+        raise DtypeError(f"the published montage starts from a uint8 image, got {array.dtype}; use montage for floats")
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] != 3:

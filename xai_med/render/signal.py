@@ -60,9 +60,7 @@ def draw_relevant_signal(upper: Any, lower: Any, signal: Array, relevance: Array
         for line in _stacked(signal):
             points = np.stack([np.arange(line.size), line], axis=1)
             pieces = np.stack([points[:-1], points[1:]], axis=1)
-            upper.add_collection(
-                collection(pieces, colors=colours, linewidths=1.0 + 2.0 * strength, capstyle="round")
-            )
+            upper.add_collection(collection(pieces, colors=colours, linewidths=1.0 + 2.0 * strength, capstyle="round"))
     else:
         for line in _stacked(signal):
             upper.plot(line, color="black", linewidth=0.9)
@@ -97,6 +95,4 @@ def _finish(axes: Any, signal: Array) -> None:
     axes.set_ylim(low - room, high + room)
     axes.tick_params(labelsize=7)
     if len(signal) > 1:
-        axes.set_yticks(
-            [line[0] for line in lines], labels=[f"channel {number}" for number in range(len(lines))]
-        )
+        axes.set_yticks([line[0] for line in lines], labels=[f"channel {number}" for number in range(len(lines))])

@@ -4,6 +4,7 @@ Each hands relevance to pixels by something other than ``pixel x weight``, so th
 They are written on the probe, a tensor of ones that multiplies the input: what is pulled back to it is relevance.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
@@ -30,7 +31,7 @@ class Flat:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of the first layer."""
-        parts = _on_probe(operation, operation.details.weight * 0 + 1)
+        parts = _on_probe(operation, lambda weight: weight * 0 + 1)
         return redistribute(parts, operation.value, self.epsilon, tensors)
 
 
@@ -52,8 +53,8 @@ class WSquare:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of the first layer."""
-        weight = operation.details.weight
-        return redistribute(_on_probe(operation, weight * weight), operation.value, self.epsilon, tensors)
+        parts = _on_probe(operation, lambda weight: weight * weight)
+        return redistribute(parts, operation.value, self.epsilon, tensors)
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,18 @@ class ZBox:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of the first layer."""
-        details, (signal,) = operation.details, operation.inputs
-        positive, negative = tensors.relu(details.weight), tensors.clip(details.weight, high=0.0)
-        if details.linear_map is None:
-            raise UnsupportedOperationError(f"{operation.name} has no weights")
-        parts = (
-            details.linear_map(signal, details.weight, None)
-            - _on_probe(operation, positive) * self.low
-            - _on_probe(operation, negative) * self.high
-        )
+        positive = _on_probe(operation, tensors.relu)
+        negative = _on_probe(operation, lambda weight: tensors.clip(weight, high=0.0))
+        parts = _on_probe(operation, lambda weight: weight, of=operation.inputs[0])
+        parts = parts - positive * self.low - negative * self.high
         return redistribute(parts, operation.value, self.epsilon, tensors)
 
 
-def _on_probe(operation: Operation, weight: Tensor) -> Tensor:
-    """The first layer with other weights and no bias, applied to the probe."""
-    if operation.probe is None or operation.details.linear_map is None:
+def _on_probe(operation: Operation, change: Callable[[Tensor], Tensor], *, of: Tensor | None = None) -> Tensor:
+    """Apply the first layer with changed weights and no bias to the probe, or to `of`."""
+    details = operation.details
+    if operation.probe is None or details.linear_map is None or details.weight is None:
         raise UnsupportedOperationError(
             f"a first-layer rule was given, but {operation.name} does not read the network's input itself"
         )
-    return operation.details.linear_map(operation.probe, weight, None)
+    return details.linear_map(operation.probe if of is None else of, change(details.weight), None)

@@ -1,0 +1,1 @@
+"""The conformance kit: what a new backend or method is checked with."""
