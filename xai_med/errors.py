@@ -67,3 +67,7 @@ class MissingDependencyError(XaiMedError, ImportError):
 
 class FileFormatError(XaiMedError, ValueError):
     """A file is not what its reader expects."""
+
+
+class ConformanceError(XaiMedError, AssertionError):
+    """A backend or method does not do what the conformance kit expects."""

@@ -28,7 +28,7 @@ def explain(
     method: str = "cam",
     target: Any = None,
     layer: Any = None,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     class_names: Sequence[str] | None = None,
     output: OutputChoice = None,
     activation: str | None = None,
@@ -52,8 +52,8 @@ def explain(
         None means ``"predicted"``, except for methods that compare classes, which take all.
     layer : str or module
         Where layer methods look; found from the trace by default, and recorded.
-    backend : str
-        Name of a backend; found from the model by default.
+    backend : str or Backend
+        Found from the model by default.
     class_names : sequence of str
         One per output.
     output : str, int or callable
@@ -115,7 +115,7 @@ def attribute(
     method: str = "cam",
     target: Any = None,
     layer: Any = None,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     output: OutputChoice = None,
     activation: str | None = None,
     dtype: str | None = None,
@@ -155,7 +155,7 @@ def _request(
     method: str,
     target: Any,
     layer: Any,
-    backend: str | None,
+    backend: str | Backend | None,
     class_names: Sequence[str] | None,
     output: OutputChoice,
     activation: str | None,
@@ -168,7 +168,10 @@ def _request(
     if isinstance(class_names, str):
         raise SettingError("class_names is a sequence of names, got one string")
     asked = as_target(chosen.default_target if target is None else target)
-    found = get_backend(backend) if backend is not None else find_backend(model)
+    if backend is None:
+        found = find_backend(model)
+    else:
+        found = get_backend(backend) if isinstance(backend, str) else backend
     network = found.network(model)
     _check_images(x)
     network.check()

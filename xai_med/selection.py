@@ -127,6 +127,7 @@ def integers(value: Any) -> Array:
 
 
 def refuse_dense(context: Context, what: str) -> None:
+    """Refuse a target that needs one score per image where the model gives one per pixel."""
     if context.logits.is_dense:
         shape = shape_of(context.logits.values)
         raise TargetError(
@@ -136,6 +137,7 @@ def refuse_dense(context: Context, what: str) -> None:
 
 
 def select_classes(context: Context, indices: Array) -> Selection:
+    """Select one class per entry of `indices`, (N, K)."""
     refuse_dense(context, "a class")
     images, count = indices.shape
     coefficients = np.zeros((images, count, context.classes), dtype=np.float32)
@@ -145,6 +147,7 @@ def select_classes(context: Context, indices: Array) -> Selection:
 
 
 def select_signs(context: Context, signs: Array) -> Selection:
+    """Select the logit of a single-logit model, or its negation; `signs` is (N, 1) of 1 or -1."""
     name = context.class_names[0] if context.class_names else None
     words = [("positive" if sign > 0 else "negative") for sign in signs[:, 0]]
     labels = tuple((f"{name}: {word}" if name else word,) for word in words)
@@ -152,12 +155,14 @@ def select_signs(context: Context, signs: Array) -> Selection:
 
 
 def linear(context: Context, coefficients: Array, labels: tuple[tuple[str, ...], ...], indices: Array) -> Selection:
+    """Select scores that are linear in the logits, with `coefficients` (N, K, C)."""
     scores = np.einsum("nkc,nc->nk", coefficients.astype(np.float64), context.values)
     cotangents = tuple(coefficients[:, k].astype(np.float64) for k in range(coefficients.shape[1]))
     return Selection(context.logits.values, cotangents, scores, labels, indices.astype(np.int64), coefficients)
 
 
 def from_scores(context: Context, scores: Tensor, labels: tuple[tuple[str, ...], ...]) -> Selection:
+    """Select scores that a target has computed itself, (N, K)."""
     values = context.tensors.to_numpy(scores).astype(np.float64)
     if not np.isfinite(values).all():
         raise TargetError("the target's score is NaN or infinite for this input")

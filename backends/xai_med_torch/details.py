@@ -127,7 +127,7 @@ def _max_pool(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
 
 def _reduction(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind("reduce", function, args, kwargs)
-    signal = given.get("input", args[0] if args else None)
+    signal = given["input"] if "input" in given else args[0]
     dims = given.get("dim", given.get("axis"))
     if len(args) > 2 and isinstance(args[1], int) and isinstance(args[2], int) and not isinstance(args[2], bool):
         dims = args[1:]

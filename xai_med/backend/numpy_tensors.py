@@ -41,7 +41,7 @@ class NumpyTensors:
 
     def where(self, condition: Array, if_true: Any, if_false: Any) -> Array:
         """Choose by element."""
-        return np.where(condition, if_true, if_false)
+        return np.asarray(np.where(condition, if_true, if_false))
 
     def sum(self, tensor: Array, axes: Sequence[int], *, keep: bool = False) -> Array:
         """Sum over axes."""

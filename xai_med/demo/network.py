@@ -20,7 +20,9 @@ WEIGHTS_FILE = "findings.safetensors"
 def demo_blueprint() -> Blueprint:
     """Load the network with its shipped weights; it gives one probability per finding.
 
-    How it was trained and how well it does is recorded in ``findings.json`` beside the weights.
+    Training knew the findings' places as well as their names, so the network looks where it should;
+    ``findings.json`` beside the weights records how it was trained and how well it does. That CAM on
+    `FEATURES` points at the findings is therefore no evidence for CAM.
     """
     with resources.as_file(resources.files("xai_med.demo") / WEIGHTS_FILE) as path:
         return with_weights(architecture(seed=0), read_weights(path))
@@ -29,8 +31,7 @@ def demo_blueprint() -> Blueprint:
 def architecture(seed: int) -> Blueprint:
     """State the network with random weights, as training starts from them.
 
-    Each of the 16 x 16 positions sees 22 x 22 pixels. A wider field finds as much, but the average
-    over positions then rewards it for spreading a nodule's evidence over everything that sees it.
+    Each of the 16 x 16 positions of the features sees 54 x 54 pixels.
 
     Parameters
     ----------
@@ -51,18 +52,18 @@ def architecture(seed: int) -> Blueprint:
         raise SettingError(f"seed must be an integer of at least 0, got {seed!r}")
     random = np.random.default_rng(seed)
     steps = (
-        *_convolution_stage("stage1", INPUT, (16, 1, 3), random),
+        *_convolution_stage("stage1", INPUT, (12, 1, 3), random),
         _pool("pool1", "stage1_relu"),
-        *_convolution_stage("stage2", "pool1", (24, 16, 3), random),
-        *_residual_block("block2", "stage2_relu", (24, 24, 3), "block2_relu", random),
-        _pool("pool2", "block2_relu"),
-        *_convolution_stage("stage3", "pool2", (48, 24, 1), random),
-        _pool("pool3", "stage3_relu"),
-        *_convolution_stage("stage4", "pool3", (96, 48, 1), random),
-        *_residual_block("block4", "stage4_relu", (96, 96, 1), FEATURES, random),
+        *_convolution_stage("stage2", "pool1", (24, 12, 3), random),
+        _pool("pool2", "stage2_relu"),
+        *_convolution_stage("stage3", "pool2", (40, 24, 3), random),
+        *_residual_block("block3", "stage3_relu", (40, 40, 3), "block3_relu", random),
+        _pool("pool3", "block3_relu"),
+        *_convolution_stage("stage4", "pool3", (64, 40, 3), random),
+        *_residual_block("block4", "stage4_relu", (64, 64, 1), FEATURES, random),
         Step("average", "global_average_pool", (FEATURES,)),
         Step("flat", "flatten", ("average",)),
-        _head("head", "flat", 96, random),
+        _head("head", "flat", 64, random),
         Step("probability", "sigmoid", ("head",)),
     )
     return Blueprint("findings", INPUT_SHAPE, steps)

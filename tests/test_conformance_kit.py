@@ -1,0 +1,95 @@
+"""The kit accepts our backends and methods, and goes red for a broken one."""
+
+import numpy as np
+import pytest
+
+import xai_med
+from xai_med.errors import ConformanceError
+from xai_med.registry import METHODS, register_method, unregister
+from xai_med.request import Attribution, Request
+from xai_med.testing import NETWORKS, check_backend, check_method, check_tensors
+
+
+def test_backend_conforms(backend):
+    found = check_backend(backend)
+    assert found.tensor_cases > 60
+    assert {network for network, _, _ in found.deviations} == set(NETWORKS)
+    assert max(deviation for _, _, deviation in found.deviations) < 1e-9
+
+
+@pytest.mark.parametrize("name", xai_med.methods())
+def test_method_conforms_in_every_installed_framework(name):
+    found = check_method(name)
+    assert any("densenet_like" in place for place in found.worked)
+    assert found.between_frameworks < 1e-7
+
+
+class _Wrong:
+    """A backend's tensors with one operation replaced."""
+
+    def __init__(self, tensors, **replaced):
+        self._tensors = tensors
+        self._replaced = replaced
+
+    def __getattr__(self, name):
+        return self._replaced.get(name) or getattr(self._tensors, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement"),
+    [
+        ("relu", lambda t: t),
+        ("amax", lambda t, axes, *, keep=False: t.mean(axes, keepdim=keep)),
+        ("argmax", lambda t, axis: t.shape[axis] - 1 - t.flip(axis).argmax(axis)),
+        ("sum", lambda t, axes, *, keep=False: t.mean(axes, keepdim=keep) if axes else t),
+        ("transpose", lambda t, order: t.permute(tuple(reversed(order)))),
+        ("from_numpy", lambda array, like: like.new_tensor(array)),
+    ],
+)
+def test_a_wrong_tensor_operation_is_found_by_name(name, replacement):
+    torch_backend = pytest.importorskip("xai_med_torch").TorchBackend()
+
+    class Broken:
+        name = "broken"
+        tensors = _Wrong(torch_backend.tensors, **{name: replacement})
+        tensor = staticmethod(torch_backend.tensor)
+
+    with pytest.raises(ConformanceError, match=name):
+        check_tensors(Broken())
+
+
+def test_a_method_that_mixes_images_is_found():
+    @register_method("mixes_images", source="nobody")
+    def mixes_images(request: Request) -> Attribution:
+        """Subtract the mean over the batch from each map."""
+        from xai_med.registry import get_method
+
+        found = get_method("cam")(request, {})
+        tensors = request.network.tensors
+        maps = found.maps - tensors.mean(found.maps, (0,), keep=True)
+        return Attribution(maps, maps, found.explained)
+
+    try:
+        with pytest.raises(ConformanceError, match="one image at a time"):
+            check_method("mixes_images")
+    finally:
+        unregister(METHODS, "mixes_images")
+
+
+def test_a_method_without_source_is_found():
+    @register_method("sourceless", source="")
+    def sourceless(request: Request) -> Attribution:
+        """Do nothing of the kind."""
+        raise NotImplementedError
+
+    try:
+        with pytest.raises(ConformanceError, match="names no source"):
+            check_method("sourceless")
+    finally:
+        unregister(METHODS, "sourceless")
+
+
+def test_relative_difference_of_other_shapes_is_infinite():
+    from xai_med.testing.check_backend import relative
+
+    assert relative(np.zeros((2, 3)), np.zeros((3, 2))) == float("inf")

@@ -1,0 +1,141 @@
+"""The conformance kit for methods: what holds for every method in every installed framework."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xai_med.backend.network import Backend
+from xai_med.backend.tensors import Array
+from xai_med.blueprints.blueprint import Blueprint
+from xai_med.errors import ConformanceError, NotApplicableError, SettingError, UnsupportedOperationError, XaiMedError
+from xai_med.explain import attribute, explain
+from xai_med.registry import Method, get_backend, get_method
+from xai_med.testing.check_backend import relative
+from xai_med.testing.networks import NETWORKS, example_input
+
+TOLERANCE = 1e-7
+"""Between frameworks, batches and repetitions, relative to the range, in float64."""
+
+_FRAMEWORKS = ("torch", "paddle")
+_NEEDED = ("vgg_like", "resnet_like", "densenet_like", "signal", "volume")
+
+
+@dataclass(frozen=True)
+class MethodConformance:
+    """Where a method worked and where it refused.
+
+    Parameters
+    ----------
+    method : str
+    worked, refused : tuple of str
+        Networks, each as ``"framework: network"``.
+    between_frameworks : float
+        Largest difference of the same network's attribution, relative to its range; 0 with one framework.
+    """
+
+    method: str
+    worked: tuple[str, ...]
+    refused: tuple[str, ...]
+    between_frameworks: float
+
+
+def check_method(name: str, *, backends: Sequence[Backend] = ()) -> MethodConformance:
+    """Check that a registered method keeps the contract: what plugin authors run in their tests.
+
+    On every tiny network it must give maps of the input's space for all classes, equal for one image alone and in
+    a batch, equal when repeated, equal in all frameworks; or refuse by one of our exceptions, the same everywhere.
+
+    Parameters
+    ----------
+    name : str
+        Of the method.
+    backends : sequence of Backend
+        Those of the installed frameworks by default.
+
+    Raises
+    ------
+    ConformanceError
+        A claim does not hold; it is named.
+    """
+    method = get_method(name)
+    _check_card(method)
+    chosen = list(backends) or [get_backend(n) for n in _FRAMEWORKS if importlib.util.find_spec(n) is not None]
+    worked, refused, largest = [], [], 0.0
+    for network, make in NETWORKS.items():
+        found: dict[str, Array | str] = {}
+        for backend in chosen:
+            found[backend.name] = _run(method, backend, make())
+            place = f"{backend.name}: {network}"
+            (refused if isinstance(found[backend.name], str) else worked).append(place)
+        largest = max(largest, _compare(name, network, found))
+    needed = [place for place in refused if place.split(": ")[1] in _NEEDED]
+    if needed and not worked:
+        raise ConformanceError(f"method {name!r} works on no network at all; it refused {', '.join(needed)}")
+    return MethodConformance(name, tuple(worked), tuple(refused), largest)
+
+
+def _check_card(method: Method) -> None:
+    if not method.source:
+        raise ConformanceError(f"method {method.name!r} names no source")
+    if not method.function.__doc__:
+        raise ConformanceError(f"method {method.name!r} has no docstring")
+
+
+def _run(method: Method, backend: Backend, blueprint: Blueprint) -> Array | str:
+    """The attribution for all classes, or the type of the refusal."""
+    images = example_input(blueprint, 3, 1).astype(np.float64)
+    model = backend.build(blueprint, dtype="float64")
+    what = f"{method.name} on {blueprint.name} in {backend.name}"
+    try:
+        explanation = explain(model, images, method=method.name, target="all", backend=backend)
+    except (NotApplicableError, UnsupportedOperationError) as refusal:
+        return type(refusal).__name__
+    except XaiMedError as error:
+        raise ConformanceError(f"{what} failed: {error}") from error
+    if explanation.maps.shape != (3, explanation.scores.shape[1], *images.shape[2:]):
+        raise ConformanceError(f"{what}: maps have shape {explanation.maps.shape} for input {images.shape}")
+    if not np.isfinite(explanation.maps).all():
+        raise ConformanceError(f"{what}: maps hold NaN or infinite values")
+    _check_same(what, "repeated", explanation.attribution, _native(method, backend, model, images))
+    alone = np.concatenate([_native(method, backend, model, images[n : n + 1]) for n in range(3)])
+    _check_same(what, "one image at a time", explanation.attribution, alone)
+    _check_settings(what, method, backend, model, images)
+    return explanation.attribution
+
+
+def _native(method: Method, backend: Backend, model: Any, images: Array) -> Array:
+    return backend.tensors.to_numpy(attribute(model, images, method=method.name, target="all", backend=backend))
+
+
+def _check_same(what: str, how: str, first: Array, second: Array) -> None:
+    deviation = relative(second, first)
+    if not deviation <= TOLERANCE:
+        raise ConformanceError(f"{what}: {how}, it differs by {deviation:.3g} of its range (at most {TOLERANCE:g})")
+
+
+def _check_settings(what: str, method: Method, backend: Backend, model: Any, images: Array) -> None:
+    try:
+        explain(model, images, method=method.name, backend=backend, no_such_setting=1)
+    except SettingError:
+        return
+    raise ConformanceError(f"{what}: a setting that does not exist was accepted")
+
+
+def _compare(name: str, network: str, found: dict[str, Array | str]) -> float:
+    (first_name, first), *others = found.items()
+    largest = 0.0
+    for other_name, other in others:
+        if isinstance(first, str) or isinstance(other, str):
+            if first is not other and not (isinstance(first, str) and first == other):
+                raise ConformanceError(f"{name} on {network}: {first_name} and {other_name} disagree on refusing it")
+            continue
+        deviation = relative(other, first)
+        if not deviation <= TOLERANCE:
+            raise ConformanceError(
+                f"{name} on {network}: {first_name} and {other_name} differ by {deviation:.3g} of the range"
+            )
+        largest = max(largest, deviation)
+    return largest
