@@ -14,7 +14,7 @@ from xai_med import explain
 from xai_med.testing.networks import NETWORKS, example_input
 
 METHODS = ("cam", "grad_cam", "gradient", "lrp", "clear")
-BEFORE_POOL, HEAD = "relu2", "classifier"
+HEAD = "classifier"
 
 
 def network(backend, name="vgg_like", **options):
@@ -70,13 +70,11 @@ def test_everything_that_hangs_on_the_modules_is_as_before(backend, method, name
     assert state(model) == before
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_named_layer_leaves_no_hook(backend, method):
-    if method not in ("cam", "grad_cam"):
-        pytest.skip("the method has no layer")
-    model, x = network(backend, "vgg_like")
+@pytest.mark.parametrize(("method", "name", "layer"), [("cam", "resnet_like", "b_out"), ("grad_cam", "vgg_like", "norm1")])
+def test_a_named_layer_carries_no_hook_afterwards(backend, method, name, layer):
+    model, x = network(backend, name)
     before = state(model)
-    explain(model, x, method=method, layer=HEAD if method == "none" else "norm1" if method == "grad_cam" else None)
+    assert explain(model, x, method=method, layer=layer).layer == layer
     assert state(model) == before
 
 
@@ -212,7 +210,7 @@ def test_no_random_number_is_consumed(backend, method):
 # ---- models that raise
 
 
-@pytest.mark.parametrize("error", [InUserCodeError, KeyboardInterrupt, IndexError, StopIteration, RuntimeError])
+@pytest.mark.parametrize("error", [InUserCodeError, KeyboardInterrupt, IndexError, RuntimeError])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_that_raises_in_forward_leaves_nothing_behind(backend, method, error):
     model, x = network(backend)
@@ -245,7 +243,7 @@ def test_a_model_that_raises_in_backward_leaves_nothing_behind(backend, method):
     def attaches(_, inputs):
         inputs[0].register_hook(raises)
 
-    layer = model.get_submodule("flat_" if method == "none" else HEAD if method == "grad_cam" else "conv2")
+    layer = model.get_submodule(HEAD if method == "grad_cam" else "conv2")
     handle = layer.register_forward_pre_hook(attaches)
     with pytest.raises(Exception, match="from the caller's backward"):
         explain(model, x, method=method)
@@ -289,16 +287,13 @@ def test_activations_are_freed_when_the_call_ends(backend, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_number_of_living_objects_is_constant_over_twenty_calls(backend, method):
     model, x = network(backend)
-
-    def living():
-        gc.collect()
-        return len(gc.get_objects())
-
     counts = []
-    for _ in range(20):
-        explain(model, x, method=method)
-        counts.append(living())
-    assert counts[-1] - counts[4] <= 2, counts  # the first calls fill caches
+    for _ in range(2):
+        for _ in range(20):
+            explain(model, x, method=method)
+        gc.collect()
+        counts.append(len(gc.get_objects()))
+    assert abs(counts[1] - counts[0]) <= 2  # the first round filled caches
 
 
 # ---- threads

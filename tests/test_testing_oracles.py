@@ -21,6 +21,7 @@ from xai_med.testing.oracle import (
     step_relevances,
     vector_jacobian,
 )
+from xai_med.testing.oracle_relevance import _stabilised
 
 Run = Callable[[Blueprint, np.ndarray], np.ndarray]
 HEADS_WITH_MAPS = [
@@ -247,6 +248,10 @@ def test_epsilon_is_added_with_the_sign_of_the_denominator() -> None:
 
 
 def test_sign_of_a_zero_denominator_is_positive() -> None:
+    assert_allclose(_stabilised(np.array([0.0, 2.0, -2.0]), 0.5), [0.5, 2.5, -2.5])
+
+
+def test_pass_gives_nothing_to_a_unit_that_is_off() -> None:
     blueprint = network(
         pointwise("left", INPUT, [[1]]),
         pointwise("right", INPUT, [[-1]]),
@@ -255,8 +260,8 @@ def test_sign_of_a_zero_denominator_is_positive() -> None:
         plain("flat", "flatten", "norm"),
         shape=(1, 1, 1),
     )
-    given = step_relevances(blueprint, pixel(1), target=0, epsilon=0.5)
-    assert_allclose([given["left"].item(), given["right"].item()], [10, -10])
+    given = step_relevances(blueprint, pixel(1), target=0)
+    assert_allclose([given["norm"].item(), given["sum"].item(), given["left"].item()], [5, 0, 0])
 
 
 def test_positive_bias_of_a_convolution_takes_its_share() -> None:

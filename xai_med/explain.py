@@ -100,7 +100,7 @@ def explain(
         backend=given.name,
         versions={"xai_med": xai_med.__version__, "numpy": np.__version__, **request.network.versions()},
         dtype=tensors.dtype(request.batch),
-        checks=(*attribution.checks, *_common_checks(resized)),
+        checks=(*attribution.checks, *_common_checks(resized, attribution)),
         activation=attribution.explained.activation,
         source=chosen.source,
         input=tensors.to_numpy(request.batch).astype(np.float32) if keep_input else None,
@@ -271,11 +271,14 @@ def _probabilities(attribution: Attribution) -> Array | None:
     return np.where(is_class, values, np.nan)
 
 
-def _common_checks(maps: Array) -> tuple[Check, ...]:
+def _common_checks(maps: Array, attribution: Attribution) -> tuple[Check, ...]:
     flat = maps.reshape(*maps.shape[:2], -1)
     constant = flat.max(axis=2) == flat.min(axis=2)
     zero = (flat == 0).all(axis=2)
-    return (
+    checks = (
         Check("maps that are zero everywhere", float(zero.sum())),
         Check("maps that are constant but not zero", float((constant & ~zero).sum())),
     )
+    if not attribution.explained.was_training:
+        return checks
+    return *checks, Check("model found in training mode", 1.0, note="it was explained in evaluation mode")

@@ -29,12 +29,15 @@ class Explained:
         How the model turns logits into probabilities, as far as known.
     all_logits : ndarray of shape (N, C) or (N, C, *space), float64
         Every logit, also of classes that are not explained.
+    was_training : bool
+        Whether a part of the model was found in training mode; it ran in evaluation mode all the same.
     """
 
     logits: Logits
     selection: Selection
     activation: str | None
     all_logits: Array
+    was_training: bool = False
 
     def coefficients(self, method: str) -> Array:
         """Weights of the logits, (N, K, C), for methods that need a score linear in them.
@@ -103,7 +106,7 @@ class Request:
         context = Context(trace.output, logits, trace.tensors, self.class_names, activation)
         with trace.recording():
             selection = self.target.select(context)
-        return Explained(logits, selection, activation, context.values)
+        return Explained(logits, selection, activation, context.values, trace.was_training)
 
     def cotangents(self, explained: Explained, trace: Trace) -> Iterator[Tensor]:
         """Native seeds, one per explained score."""

@@ -37,7 +37,8 @@ def class_maps(blueprint: Blueprint, images: Array) -> tuple[Array, Array, Array
     weights : ndarray of shape (K, C)
     bias : ndarray of shape (K,)
         The logits are ``mean(features) @ weights.T + bias``. A linear layer may also be written as a
-        1x1 convolution behind the pool; without either, features are the class maps and weights the identity.
+        1x1 convolution behind the pool; without either, features are the class maps, without the bias of the
+        convolution that makes them, and weights the identity.
 
     Raises
     ------
@@ -61,7 +62,9 @@ def class_maps(blueprint: Blueprint, images: Array) -> tuple[Array, Array, Array
         )
     features = forward(blueprint, images)[step.inputs[0]]
     if classifier is None:
-        return features, np.eye(features.shape[1]), np.zeros(features.shape[1])
+        maker = steps.get(step.inputs[0])
+        bias = bias_of(maker) if maker is not None and maker.operation == "convolution" else np.zeros(features.shape[1])
+        return features - bias.reshape(-1, *(1,) * (features.ndim - 2)), np.eye(features.shape[1]), bias
     weight = np.asarray(classifier.arrays["weight"], dtype=np.float64)
     return features, weight.reshape(len(weight), -1), bias_of(classifier)
 

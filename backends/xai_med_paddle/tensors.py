@@ -1,0 +1,152 @@
+"""PaddlePaddle's implementation of the tensor operations."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+
+from xai_med.backend.tensors import Array, Tensor
+
+
+class PaddleTensors:
+    """`Tensors` on ``paddle.Tensor``."""
+
+    def einsum(self, equation: str, *operands: Tensor) -> Tensor:
+        """Einstein summation."""
+        return paddle.einsum(equation, *operands)
+
+    def relu(self, tensor: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return paddle.nn.functional.relu(tensor)
+
+    def clip(self, tensor: Tensor, *, low: float | None = None, high: float | None = None) -> Tensor:
+        """min(max(x, low), high)."""
+        if low is None and high is None:
+            return tensor
+        # paddle.clip puts float32's largest number in place of a missing bound, in float64 as well
+        return paddle.clip(
+            tensor, min=-math.inf if low is None else low, max=math.inf if high is None else high
+        )
+
+    def abs(self, tensor: Tensor) -> Tensor:
+        """|x|."""
+        return paddle.abs(tensor)
+
+    def sqrt(self, tensor: Tensor) -> Tensor:
+        """Square root."""
+        return paddle.sqrt(tensor)
+
+    def exp(self, tensor: Tensor) -> Tensor:
+        """Exponential."""
+        return paddle.exp(tensor)
+
+    def sign(self, tensor: Tensor) -> Tensor:
+        """-1, 0 or 1."""
+        return paddle.sign(tensor)
+
+    def where(self, condition: Tensor, if_true: Any, if_false: Any) -> Tensor:
+        """Choose by element."""
+        # paddle.where makes float32 of a number, and rounds what stands beside a float64 tensor
+        return paddle.where(condition, _beside(if_true, if_false), _beside(if_false, if_true))
+
+    def sum(self, tensor: Tensor, axes: Sequence[int], *, keep: bool = False) -> Tensor:
+        """Sum over axes; none means no change."""
+        return paddle.sum(tensor, axis=list(axes), keepdim=keep).astype(tensor.dtype) if axes else tensor
+
+    def mean(self, tensor: Tensor, axes: Sequence[int], *, keep: bool = False) -> Tensor:
+        """Mean over axes."""
+        return paddle.mean(tensor, axis=list(axes), keepdim=keep) if axes else tensor
+
+    def amax(self, tensor: Tensor, axes: Sequence[int], *, keep: bool = False) -> Tensor:
+        """Largest value over axes."""
+        return paddle.amax(tensor, axis=list(axes), keepdim=keep) if axes else tensor
+
+    def amin(self, tensor: Tensor, axes: Sequence[int], *, keep: bool = False) -> Tensor:
+        """Smallest value over axes."""
+        return paddle.amin(tensor, axis=list(axes), keepdim=keep) if axes else tensor
+
+    def argmax(self, tensor: Tensor, axis: int) -> Tensor:
+        """Index of the first largest value."""
+        size = tensor.shape[axis]
+        shape = [1] * tensor.ndim
+        shape[axis] = size
+        # paddle.argmax does not promise which of several equal values it names
+        index = paddle.arange(size, dtype="int64").reshape(shape)
+        is_largest = tensor == paddle.amax(tensor, axis=axis, keepdim=True)
+        return paddle.amin(self.where(is_largest, index, size), axis=axis)
+
+    def stack(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
+        """Join along a new axis."""
+        return paddle.stack(list(tensors), axis=axis)
+
+    def concatenate(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
+        """Join along an existing axis."""
+        return paddle.concat(list(tensors), axis=axis)
+
+    def reshape(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Row-major reshape."""
+        return paddle.reshape(tensor, list(shape))
+
+    def transpose(self, tensor: Tensor, order: Sequence[int]) -> Tensor:
+        """Permute axes."""
+        return paddle.transpose(tensor, [axis % tensor.ndim for axis in order])
+
+    def broadcast(self, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Repeat axes of size 1."""
+        return paddle.broadcast_to(tensor, list(shape))
+
+    def take(self, tensor: Tensor, indices: Sequence[int], axis: int) -> Tensor:
+        """Select along one axis."""
+        chosen = paddle.to_tensor(np.asarray(indices, dtype=np.int64), place=tensor.place)
+        return paddle.index_select(tensor, chosen, axis)
+
+    def stop_gradient(self, tensor: Tensor) -> Tensor:
+        """Detach."""
+        return tensor.detach()
+
+    def rectify_cotangent(self, tensor: Tensor) -> Tensor:
+        """Let only the positive part of a cotangent through."""
+        if not tensor.stop_gradient:
+            tensor.register_hook(paddle.nn.functional.relu)
+        return tensor
+
+    def from_numpy(self, array: Array, like: Tensor) -> Tensor:
+        """Copy; floating kinds take the dtype of `like`."""
+        dtype = like.dtype if array.dtype.kind == "f" else None
+        return paddle.to_tensor(np.array(array, order="C"), dtype=dtype, place=like.place)
+
+    def to_numpy(self, tensor: Tensor) -> Array:
+        """Copy; bfloat16 becomes float32."""
+        values = tensor.detach()
+        if values.dtype == paddle.bfloat16:  # NumPy would see its bits as uint16
+            values = values.astype("float32")
+        return np.array(values.numpy())
+
+    def dtype(self, tensor: Tensor) -> str:
+        """Name of the dtype."""
+        return str(tensor.dtype).removeprefix("paddle.")
+
+    def cast(self, tensor: Tensor, dtype: str) -> Tensor:
+        """Convert."""
+        return tensor.astype(dtype)
+
+    def device(self, tensor: Tensor) -> str:
+        """Name of the device."""
+        return place_name(tensor.place)
+
+
+def place_name(place: Any) -> str:
+    """Paddle's short name of a place, such as ``"cpu"`` or ``"gpu:0"``."""
+    return str(place).removeprefix("Place(").removesuffix(")")
+
+
+def _beside(value: Any, other: Any) -> Any:
+    """A number as a tensor of the dtype of `other`, where that is a tensor."""
+    if isinstance(value, paddle.Tensor):
+        return value
+    return paddle.full([], value, dtype=other.dtype if isinstance(other, paddle.Tensor) else None)
+
+
+TENSORS = PaddleTensors()
