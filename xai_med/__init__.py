@@ -4,18 +4,23 @@
 >>> explanation = explain(model, x, method="cam")     # doctest: +SKIP
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
-from xai_med.backend.tensors import Tensors
 from xai_med.checks import Check
 from xai_med.errors import XaiMedError
-from xai_med.explain import attribute, explain
-from xai_med.explanation import Explanation
-from xai_med.maps.activation import class_activation_map
-from xai_med.maps.dominance import Dominance, dominance
-from xai_med.maps.resize import resize
 from xai_med.registry import Method, backends, methods, register_backend, register_method
-from xai_med.targets import All, Classes, Contrast, FunctionOfOutput, Mask, PerImage, Predicted, Probability, Sign
+
+if TYPE_CHECKING:
+    from xai_med.backend.tensors import Tensors
+    from xai_med.explanation import Explanation
+    from xai_med.front_door import attribute, explain
+    from xai_med.maps.activation import class_activation_map
+    from xai_med.maps.dominance import Dominance, dominance
+    from xai_med.maps.resize import resize
+    from xai_med.targets import All, Classes, Contrast, FunctionOfOutput, Mask, PerImage, Predicted, Probability, Sign
 
 __all__ = [
     "All",
@@ -44,3 +49,29 @@ __all__ = [
     "register_method",
     "resize",
 ]
+
+_TARGETS = ("All", "Classes", "Contrast", "FunctionOfOutput", "Mask", "PerImage", "Predicted", "Probability", "Sign")
+# NumPy takes longer to import than all of the library: what needs it is imported when it is first used
+_LATER = {
+    "Dominance": "xai_med.maps.dominance",
+    "Explanation": "xai_med.explanation",
+    "Tensors": "xai_med.backend.tensors",
+    "attribute": "xai_med.front_door",
+    "class_activation_map": "xai_med.maps.activation",
+    "dominance": "xai_med.maps.dominance",
+    "explain": "xai_med.front_door",
+    "resize": "xai_med.maps.resize",
+    **dict.fromkeys(_TARGETS, "xai_med.targets"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'xai_med' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -100,7 +100,7 @@ def _command(click: Any, function: Any, options: list[Any]) -> Any:
 def _explain_image(
     image: str, model: str, weights: str | None, output: str | None, choices: dict[str, Any], *, say: Any
 ) -> None:
-    from xai_med.explain import explain
+    from xai_med.front_door import explain
     from xai_med.io.images import read_image
 
     network = load_model(model)

@@ -15,7 +15,7 @@ from xai_med.backend.operations import Kind
 _NAMES: Mapping[Kind, str] = {
     Kind.CONVOLUTION: "conv1d conv2d conv3d _conv_nd depthwise_conv2d",
     Kind.TRANSPOSED_CONVOLUTION: "conv1d_transpose conv2d_transpose conv3d_transpose",
-    Kind.LINEAR: "linear",
+    Kind.LINEAR: "linear linear_v2",
     Kind.BATCH_NORM: "batch_norm sync_batch_norm",
     Kind.NORMALISATION: "layer_norm group_norm instance_norm rms_norm local_response_norm normalize",
     Kind.RELU: "relu",
@@ -37,7 +37,7 @@ _NAMES: Mapping[Kind, str] = {
     Kind.ADD: "add subtract add_n __add__ __radd__ __sub__ __rsub__ elementwise_add elementwise_sub",
     Kind.MULTIPLY: "multiply scale __mul__ __rmul__ elementwise_mul",
     Kind.DIVIDE: "divide __div__ __rdiv__ __truediv__ __rtruediv__ elementwise_div",
-    Kind.MATMUL: "matmul bmm mv dot addmm baddbmm einsum __matmul__ __rmatmul__ matmul_v2 mul linear_v2 bilinear",
+    Kind.MATMUL: "matmul bmm mv dot addmm baddbmm einsum __matmul__ __rmatmul__ matmul_v2 mul bilinear",
     Kind.CONCATENATE: "concat stack",
     Kind.SOFTMAX: "softmax log_softmax",
     Kind.SIGMOID: "sigmoid",
@@ -49,11 +49,11 @@ _NAMES: Mapping[Kind, str] = {
         "_getitem_dygraph _setitem_dygraph split split_with_num unbind unstack slice strided_slice index_select gather "
         "gather_nd take_along_axis index_sample expand expand_as tile broadcast_tensors repeat_interleave clone "
         "contiguous cast pad pad3d where masked_fill unfold pixel_shuffle pixel_unshuffle channel_shuffle "
-        "shuffle_channel roll flip assign assign_out copy_ _copy_to set_value set_value_with_tensor index_put share_data "
-        "as_strided view_slice view_dtype"
+        "shuffle_channel roll flip assign assign_out copy_ _copy_to set_value set_value_with_tensor index_put "
+        "share_data as_strided view_slice view_dtype"
     ),
     Kind.RESAMPLE: (
-        "interpolate upsample linear_interp bilinear_interp trilinear_interp bicubic_interp nearest_interp "
+        "interpolate linear_interp bilinear_interp trilinear_interp bicubic_interp nearest_interp "
         "interp_antialias"
     ),
     Kind.STEP: (
@@ -90,7 +90,7 @@ METHODS = tuple(
 """C++ methods of tensors that compute; every other method reaches ``paddle._C_ops``."""
 
 SILENT = frozenset(
-    "shape shape64 numel size is_empty full full_ full_like full_batch_size_like full_int_array full_with_tensor "
+    "shape shape64 numel is_empty full full_ full_like full_batch_size_like full_int_array full_with_tensor "
     "empty empty_like eye arange linspace assign_value assign_value_ get_core_ops_args_info "
     "get_core_ops_args_type_info get_core_ops_returns_info sync_calc_stream memcpy_d2h memcpy_h2d".split()
 )

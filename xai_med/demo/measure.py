@@ -12,7 +12,7 @@ from xai_med.backend.tensors import Array
 from xai_med.demo.network import demo_blueprint
 from xai_med.demo.phantoms import FINDINGS, Phantoms
 from xai_med.errors import MissingDependencyError
-from xai_med.explain import explain
+from xai_med.front_door import explain
 from xai_med.explanation import Explanation
 from xai_med.registry import get_backend
 

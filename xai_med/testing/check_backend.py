@@ -9,7 +9,7 @@ from xai_med.backend.network import Backend
 from xai_med.backend.tensors import Array
 from xai_med.blueprints.blueprint import Blueprint
 from xai_med.errors import ConformanceError, NotApplicableError
-from xai_med.explain import explain
+from xai_med.front_door import explain
 from xai_med.testing import oracle
 from xai_med.testing.check_tensors import check_tensors
 from xai_med.testing.networks import NETWORKS, example_input

@@ -11,7 +11,7 @@ from xai_med.backend.network import Backend
 from xai_med.backend.tensors import Array
 from xai_med.blueprints.blueprint import Blueprint
 from xai_med.errors import ConformanceError, NotApplicableError, SettingError, UnsupportedOperationError, XaiMedError
-from xai_med.explain import attribute, explain
+from xai_med.front_door import attribute, explain
 from xai_med.registry import Method, get_backend, get_method
 from xai_med.testing.check_backend import relative
 from xai_med.testing.networks import NETWORKS, example_input
@@ -63,7 +63,9 @@ def check_method(name: str, *, backends: Sequence[Backend] = ()) -> MethodConfor
     method = get_method(name)
     _check_card(method)
     chosen = list(backends) or [get_backend(n) for n in _FRAMEWORKS if importlib.util.find_spec(n) is not None]
-    worked, refused, largest = [], [], 0.0
+    worked: list[str] = []
+    refused: list[str] = []
+    largest = 0.0
     for network, make in NETWORKS.items():
         found: dict[str, Array | str] = {}
         for backend in chosen:

@@ -1,0 +1,276 @@
+"""Reads weights and geometry off PaddlePaddle calls."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import paddle
+
+from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
+from xai_med.backend.tensors import Tensor
+
+CHANNELS_LAST = frozenset({"NLC", "NHWC", "NDHWC"})
+
+# C++ functions carry no signature; their parameters in order, from Paddle's operator definitions.
+_CONVOLUTION = "x weight stride padding padding_algorithm"
+_POOL = "x kernel_size stride padding ceil_mode exclusive data_format pooling_type global_pooling adaptive"
+_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(parameters.split())
+    for name, parameters in {
+        "conv2d": f"{_CONVOLUTION} dilation groups data_format",
+        "conv3d": f"{_CONVOLUTION} groups dilation data_format",
+        "depthwise_conv2d": f"{_CONVOLUTION} groups dilation data_format",
+        "linear": "x weight bias",
+        "linear_v2": "x weight bias transpose_weight",
+        "batch_norm": "x mean variance weight bias is_test momentum epsilon data_format use_global_stats trainable",
+        "pool2d": _POOL,
+        "pool3d": _POOL,
+        "mean": "x axis keepdim",
+        "sum": "x axis dtype keepdim",
+        "max": "x axis keepdim",
+        "amax": "x axis keepdim",
+        "transpose": "x perm",
+        "dropout": "x seed_tensor p is_test mode",
+    }.items()
+}
+_PARAMETERS = {**_PARAMETERS, "sync_batch_norm": _PARAMETERS["batch_norm"]}
+_SYNONYMS = {"input": "x", "dim": "axis"}
+
+
+@lru_cache(maxsize=512)
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Signature of a function written in Python, None for others."""
+    return inspect.signature(function) if inspect.isfunction(function) else None
+
+
+def bind(
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments by parameter name; empty for C++ functions whose parameters are not known."""
+    kwargs = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
+    signature = signature_of(function)
+    if signature is None:
+        return {**dict(zip(_PARAMETERS.get(name, ()), args, strict=False)), **kwargs}
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def kind_of_call(
+    kind: Kind, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Kind:
+    """Correct the table's kind where it depends on arguments.
+
+    Operations on channels-last data are `Kind.UNKNOWN`: all that the core knows of axes is channels first.
+    """
+    if kind in _LAYOUT_KINDS and any(
+        isinstance(value, str) and value in CHANNELS_LAST for value in (*args, *kwargs.values())
+    ):
+        return Kind.UNKNOWN
+    if name == "scale" and len(args) > 2 and args[2] != 0:  # x * scale + bias
+        return Kind.UNKNOWN
+    if kind is Kind.AVERAGE_POOL:
+        given = bind(name, function, args, kwargs)
+        if given.get("pooling_type", "avg") != "avg":
+            return Kind.MAX_POOL
+        return Kind.AVERAGE_POOL if given.get("divisor_override") is None else Kind.UNKNOWN
+    if kind is Kind.DROPOUT and _scales_in_evaluation(bind(name, function, args, kwargs)):
+        return Kind.MULTIPLY
+    return kind
+
+
+def uses_running_statistics(given: Mapping[str, Any]) -> bool:
+    """Whether a batch norm call normalises by its running statistics."""
+    return bool(given.get("use_global_stats") or (given["is_test"] and not given.get("trainable")))
+
+
+def read(
+    kind: Kind, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Details:
+    """Details of one call; `NO_DETAILS` where the kind has none.
+
+    Parameters
+    ----------
+    kind : Kind
+        From the table.
+    name : str
+        Of the function, without the trailing underscore of in-place variants.
+    function : callable
+        As the model called it.
+    args, kwargs
+        As the model gave them.
+    """
+    reader = _READERS.get(kind)
+    return NO_DETAILS if reader is None else reader(name, function, args, kwargs)
+
+
+# ---- operations with weights
+
+
+def _weighted(
+    output_axis: Callable[[dict[str, Any]], int | None],
+    name: str,
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+) -> Details:
+    given = bind(name, function, args, kwargs)
+    signal, weight, bias = given.pop("x"), given.pop("weight"), given.pop("bias", None)
+    if signature_of(function) is None:
+        rest = tuple(given.values())
+
+        def linear_map(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+            result = function(x, w, *rest)
+            return result if b is None else result + b.reshape([1, -1] + [1] * (x.ndim - 2))
+
+    else:
+
+        def linear_map(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+            return function(x, w, b, **given)
+
+    return Details(
+        signal=signal,
+        weight=weight,
+        bias=bias,
+        linear_map=linear_map,
+        output_axis=output_axis(given),
+        space=weight.ndim - 2,
+    )
+
+
+def _transposed_axis(given: Mapping[str, Any]) -> int | None:
+    return 1 if given.get("groups", 1) == 1 else None
+
+
+def _linear(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind(name, function, args, kwargs)
+    weight = given["weight"].detach()
+
+    def linear_map(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        return paddle.nn.functional.linear(x, w.transpose([1, 0]), b)
+
+    return Details(
+        signal=given["x"],
+        # Paddle keeps the weight as (in, out)
+        weight=weight if given.get("transpose_weight") else weight.transpose([1, 0]),
+        bias=given.get("bias"),
+        linear_map=linear_map,
+        output_axis=0,
+    )
+
+
+def _batch_norm(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind(name, function, args, kwargs)
+    if not uses_running_statistics(given):
+        return Details(signal=given["x"], couples_images=True)
+    scale = paddle.rsqrt(given["variance"].detach() + given["epsilon"])
+    if given["weight"] is not None:
+        scale = scale * given["weight"].detach()
+    shift = -given["mean"].detach() * scale
+    if given["bias"] is not None:
+        shift = shift + given["bias"].detach()
+    return Details(signal=given["x"], statistics=BatchStatistics(scale, shift))
+
+
+# ---- pools, reductions and permutations
+
+
+def _average_pool(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    space = int(name[-2])
+    given = bind(name, function, args, kwargs)
+    shape = tuple(given["x"].shape)[2:]
+    if "output_size" in given or given.get("adaptive"):
+        sizes = _sizes(given.get("output_size", given.get("kernel_size")), space)
+        is_global = all((old if new is None else new) == 1 for old, new in zip(shape, sizes, strict=False))
+    elif given.get("global_pooling"):
+        is_global = True
+    else:
+        is_global = shape == _sizes(given["kernel_size"], space) and not _pads(given["padding"])
+    return Details(signal=given["x"], space=space, is_global=is_global)
+
+
+def _sizes(value: Any, space: int) -> tuple[int | None, ...]:
+    sizes = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return sizes * space if len(sizes) == 1 else sizes
+
+
+def _pads(padding: Any) -> bool:
+    if isinstance(padding, str):
+        return padding.upper() != "VALID"
+    if isinstance(padding, list | tuple):
+        return any(_pads(item) for item in padding)
+    return bool(padding != 0)
+
+
+def _max_pool(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    digits = [character for character in name if character.isdigit()]
+    return Details(signal=_signal(name, function, args, kwargs), space=int(digits[0]))
+
+
+def _reduction(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind(name, function, args, kwargs)
+    signal, axes = given["x"], given.get("axis")
+    axes = () if axes is None else tuple(axes) if isinstance(axes, list | tuple) else (axes,)
+    keeps = given.get("keepdim", False)
+    if isinstance(given.get("dtype"), bool):  # x.sum(axis, True), as PyTorch has it
+        keeps = given["dtype"]
+    reduced = tuple(sorted(int(axis) % signal.ndim for axis in axes)) or tuple(range(signal.ndim))
+    return Details(signal=signal, reduced=reduced, keeps_axes=bool(keeps))
+
+
+def _permutation(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind(name, function, args, kwargs)
+    return Details(order=tuple(int(axis) % given["x"].ndim for axis in given["perm"]))
+
+
+# ---- the rest
+
+
+def _dropout(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind(name, function, args, kwargs)
+    return Details(signal=given["x"], is_active=_is_training(given) and float(given["p"]) > 0)
+
+
+def _is_training(given: Mapping[str, Any]) -> bool:
+    return bool(given["training"]) if "training" in given else not given.get("is_test", False)
+
+
+def _scales_in_evaluation(given: Mapping[str, Any]) -> bool:
+    """A dropout of mode ``downscale_in_infer`` multiplies by 1 - p outside of training."""
+    return str(given.get("mode", "")).endswith("in_infer") and not _is_training(given) and float(given["p"]) > 0
+
+
+def _signal(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Tensor:
+    return args[0] if args else bind(name, function, args, kwargs)["x"]
+
+
+def _only_signal(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    return Details(signal=_signal(name, function, args, kwargs))
+
+
+def _random(*_: Any) -> Details:
+    return Details(is_active=True)
+
+
+_LAYOUT_KINDS = frozenset(
+    {Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.BATCH_NORM, Kind.MAX_POOL, Kind.AVERAGE_POOL, Kind.RESAMPLE}
+)
+
+_READERS: Mapping[Kind, Callable[[str, Callable[..., Any], Any, Any], Details]] = {
+    Kind.CONVOLUTION: partial(_weighted, lambda _: 0),
+    Kind.TRANSPOSED_CONVOLUTION: partial(_weighted, _transposed_axis),
+    Kind.LINEAR: _linear,
+    Kind.BATCH_NORM: _batch_norm,
+    Kind.NORMALISATION: _only_signal,
+    Kind.AVERAGE_POOL: _average_pool,
+    Kind.MAX_POOL: _max_pool,
+    Kind.MEAN: _reduction,
+    Kind.SUM: _reduction,
+    Kind.MAXIMUM: _reduction,
+    Kind.PERMUTE: _permutation,
+    Kind.DROPOUT: _dropout,
+    Kind.RANDOM: _random,
+}
+READ_KINDS = frozenset(_READERS)
+"""Kinds whose arguments are read."""

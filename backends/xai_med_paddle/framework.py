@@ -1,0 +1,250 @@
+"""PaddlePaddle as the tracer sees it: differentiation, context, and the state of models."""
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.jit.dy2static.program_translator import StaticFunction
+
+from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tracer import Tracer
+from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
+from xai_med_paddle.interception import intercepted
+from xai_med_paddle.tensors import TENSORS, place_name
+
+_gradient_lock = threading.Lock()  # two threads in paddle.grad at once end the process by a segmentation fault
+_mode_lock = threading.RLock()
+_held: dict[int, tuple[Any, int]] = {}  # layers put in evaluation mode here, and by how many explanations
+
+
+class _Local(threading.local):
+    frozen: tuple[Tensor, ...] = ()  # trainable parameters of the model that this thread explains
+
+
+_local = _Local()
+
+
+class PaddleFramework:
+    """`Framework` for PaddlePaddle."""
+
+    @property
+    def tensors(self) -> Tensors:
+        """PaddlePaddle's tensor operations."""
+        return TENSORS
+
+    # ---- automatic differentiation
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is a ``paddle.Tensor``."""
+        return isinstance(value, paddle.Tensor)
+
+    def is_recording(self) -> bool:
+        """Whether gradients are enabled in this thread."""
+        return bool(paddle.is_grad_enabled())
+
+    def start_recording(self) -> None:
+        """Enable gradients; `isolated` restores them."""
+        paddle.set_grad_enabled(True)
+
+    def stop_recording(self) -> None:
+        """Disable gradients."""
+        paddle.set_grad_enabled(False)
+
+    def leaf(self, tensor: Tensor) -> Tensor:
+        """A detached copy that requires a gradient; ``detach`` alone would share memory."""
+        copied = paddle.assign(tensor.detach())
+        copied.stop_gradient = False
+        return copied
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """Copy, with its gradient."""
+        return paddle.assign(tensor)
+
+    def overwrite(self, target: Tensor, value: Tensor) -> None:
+        """Copy in place, with its gradient; no public function of Paddle does both."""
+        paddle._C_ops.assign_out_(value, target)
+
+    def pullback(
+        self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
+    ) -> Tensor | None:
+        """One vector-Jacobian product, without touching any ``.grad``; weights are left out, which saves a third."""
+        if differentiable:
+            raise GradientError(
+                "PaddlePaddle cannot differentiate the gradients of most operations (batch norm, max pool, flatten "
+                "and others have no second derivative); leave out differentiable=True, or use method='cam', which "
+                "needs no gradients"
+            )
+        if outputs.stop_gradient:
+            return None
+        with _gradient_lock:
+            try:
+                (result,) = paddle.grad(
+                    [outputs],
+                    [to],
+                    grad_outputs=[cotangent],
+                    retain_graph=keep,
+                    create_graph=False,
+                    allow_unused=True,
+                    no_grad_vars=[parameter for parameter in _local.frozen if parameter is not to] or None,
+                )
+            except (RuntimeError, ValueError, SystemError, OSError, NotImplementedError) as error:
+                raise GradientError(f"PaddlePaddle could not differentiate the model: {error}") from error
+        return result
+
+    # ---- running a model
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """No gradients to begin with, no autocast; both restored on exit."""
+        _require_dynamic_mode()
+        with paddle.no_grad():
+            if not paddle.amp.is_autocast_enabled():
+                yield
+                return
+            with paddle.amp.auto_cast(enable=False):
+                yield
+
+    @contextmanager
+    def evaluation_mode(self, model: Any) -> Iterator[bool]:
+        """Clear the training flag of each layer, by count, so that threads may overlap."""
+        layers = list(self.layers(model).values())
+        with _mode_lock:
+            mine = [layer for layer in layers if layer.training or id(layer) in _held]
+            was_training = bool(mine)
+            for layer in mine:
+                count = _held.get(id(layer), (layer, 0))[1]
+                _held[id(layer)] = (layer, count + 1)
+                layer.training = False
+        previous = _local.frozen
+        _local.frozen = tuple(parameter for parameter in model.parameters() if not parameter.stop_gradient)
+        try:
+            yield was_training
+        finally:
+            _local.frozen = previous
+            with _mode_lock:
+                for layer in mine:
+                    count = _held[id(layer)][1] - 1
+                    if count:
+                        _held[id(layer)] = (layer, count)
+                    else:
+                        del _held[id(layer)]
+                        layer.training = True
+
+    def intercepted(self, tracer: Tracer) -> AbstractContextManager[None]:
+        """Report every operation and layer of this thread."""
+        return intercepted(tracer)
+
+    # ---- looking at a model
+
+    def check_model(self, model: Any) -> None:
+        """Refuse models that cannot be explained as they are."""
+        _require_dynamic_mode()
+        for name, layer in self.layers(model).items():
+            _check_layer(layer, name)
+        _check_weights(model)
+
+    def layers(self, model: Any) -> Mapping[str, Any]:
+        """Layers by dotted name."""
+        return dict(model.named_sublayers(include_self=True))
+
+    def dtype(self, model: Any) -> str:
+        """Dtype of the first floating parameter."""
+        like = _first_floating(model)
+        return "float32" if like is None else TENSORS.dtype(like)
+
+    def batch(self, x: Any, model: Any) -> Tensor:
+        """A private copy of images."""
+        like = _first_floating(model)
+        like = paddle.zeros([], dtype="float32") if like is None else like
+        if like.place.is_cpu_place() and like.dtype in (paddle.float16, paddle.bfloat16):
+            raise DtypeError(
+                f"the model's weights are {like.dtype}, for which PaddlePaddle has no operations on the CPU; "
+                f"choose dtype='float32'"
+            )
+        if isinstance(x, np.ndarray):
+            if x.dtype.kind != "f":
+                raise DtypeError(_not_floating(x.dtype))
+            return TENSORS.from_numpy(x, like)
+        if not isinstance(x, paddle.Tensor):
+            raise DtypeError(
+                f"images must be a paddle.Tensor or a NumPy array for a PaddlePaddle model, got {type(x).__name__}"
+            )
+        if not x.is_floating_point():
+            raise DtypeError(_not_floating(x.dtype))
+        if x.dtype != like.dtype:
+            raise DtypeError(
+                f"the images are {x.dtype} and the model's weights {like.dtype}; "
+                f"give x.astype('{TENSORS.dtype(like)}'), or choose dtype= for both"
+            )
+        if str(x.place) != str(like.place):
+            raise DtypeError(f"the images are on {x.place} and the model on {like.place}; move one of them")
+        return paddle.assign(x.detach())
+
+    def with_dtype(self, model: Any, dtype: str) -> Any:
+        """A deep copy with other floating weights."""
+        with paddle.no_grad():
+            try:
+                return copy.deepcopy(model).to(dtype=dtype)
+            except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise ModelError(f"the model could not be copied to compute in {dtype}: {error}") from error
+
+    def versions(self) -> Mapping[str, str]:
+        """PaddlePaddle's version."""
+        return {"paddle": str(paddle.__version__)}
+
+
+def _require_dynamic_mode() -> None:
+    if not paddle.in_dynamic_mode():
+        raise ModelError("PaddlePaddle is in static mode, where operations do not run; call paddle.disable_static()")
+
+
+def _first_floating(model: Any) -> Tensor | None:
+    return next((parameter for parameter in model.parameters() if parameter.is_floating_point()), None)
+
+
+def _not_floating(dtype: object) -> str:
+    return (
+        f"images must be floating point, got {dtype}; convert and scale them as the model was trained, "
+        f"such as x.astype('float32') / 255"
+    )
+
+
+def _check_layer(layer: Any, name: str) -> None:
+    """Refuse layers whose operations do not run in Python."""
+    where = f"layer {name!r}" if name else "the model"
+    if isinstance(layer, paddle.jit.TranslatedLayer) or type(layer).__name__ == "PirTranslatedLayer":
+        raise ModelError(
+            f"{where} was loaded by paddle.jit.load, and its operations cannot be seen; "
+            f"build the original Python layer and load its state_dict"
+        )
+    if isinstance(layer.forward, StaticFunction):
+        raise ModelError(
+            f"{where} was compiled with paddle.jit.to_static, and its operations cannot be seen; "
+            f"undo it with layer.forward = layer.forward.rollback(), or explain the model before to_static"
+        )
+    if isinstance(layer, paddle.DataParallel):
+        raise ModelError(f"{where} is wrapped in paddle.DataParallel; explain model._layers")
+
+
+def _check_weights(model: Any) -> None:
+    """Initialised, on one device, finite."""
+    places = set()
+    sums = []
+    with paddle.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if not tensor._is_initialized():
+                raise ModelError(f"{name} is not initialised yet (paddle.LazyGuard); load the model's weights")
+            places.add(place_name(tensor.place))
+            if tensor.is_floating_point():
+                sums.append((name, paddle.sum(tensor.detach().astype("float64"))))
+        if len(places) > 1:
+            raise ModelError(f"the model is spread over {sorted(places)}; put it on one device")
+        if sums and not bool(paddle.isfinite(paddle.stack([value for _, value in sums])).all()):
+            bad = next(name for name, value in sums if not bool(paddle.isfinite(value)))
+            raise NonFiniteError(
+                f"{bad} holds NaN or infinite values, so that no map can be trusted; load sound weights"
+            )

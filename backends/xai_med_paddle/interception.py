@@ -1,0 +1,154 @@
+"""Sees every operation that a Paddle model runs, in the thread that explains.
+
+Paddle has nothing like PyTorch's function modes, so the choke points through which all operations go are replaced by
+wrappers while anybody explains, and put back when the last one leaves. A wrapper passes straight through in threads
+without a tracer, and inside an operation that is already reported: the outermost call wins.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from xai_med.backend.operations import Call, Kind
+from xai_med.backend.tracer import Tracer
+from xai_med_paddle.choke_points import Wrap, install, uninstall
+from xai_med_paddle.details import READ_KINDS, bind, kind_of_call, read, signature_of, uses_running_statistics
+from xai_med_paddle.table import KINDS
+
+
+class _Local(threading.local):
+    tracer: Tracer | None = None
+
+
+_local = _Local()
+_lock = threading.RLock()
+_users = 0
+
+
+class _Described:
+    """What the table says of one function."""
+
+    __slots__ = ("base", "function", "has_inplace_flag", "kind", "name", "read", "writes_in_place")
+
+    def __init__(self, name: str, function: Callable[..., Any], *, is_legacy: bool) -> None:
+        self.name, self.function = name, function
+        is_operator = name.startswith("__")
+        self.base = name if is_operator else name.removesuffix("_")
+        kind = KINDS.get(name) or KINDS.get(self.base, Kind.UNKNOWN)
+        # legacy functions take attributes as pairs of name and value, which nobody reads here
+        self.kind = Kind.UNKNOWN if is_legacy and kind in READ_KINDS else kind
+        # a batch norm writes into its statistics, not into its signal
+        self.writes_in_place = name == "_setitem_dygraph" or (
+            self.base != name and self.kind is not Kind.BATCH_NORM
+        )
+        signature = signature_of(function)
+        self.has_inplace_flag = signature is not None and "inplace" in signature.parameters
+        self.read = partial(read, self.kind, self.base, function)
+
+    def call(
+        self, tracer: Tracer, run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Report one call to the tracer, which runs it as `run`."""
+        kind = kind_of_call(self.kind, self.base, self.function, args, kwargs)
+        if kind is Kind.LINEAR and tracer.nodes.get(self.bind(args, kwargs)["weight"]) is not None:
+            kind = Kind.MATMUL  # the network has computed the weight, which is another signal then
+        reading = self.read if kind is self.kind else partial(read, kind, self.base, self.function)
+        in_place = self.writes_in_place or (self.has_inplace_flag and self.bind(args, kwargs)["inplace"])
+        return tracer.call(Call(kind, self.name, run, args, kwargs, bool(in_place), reading))
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by parameter name."""
+        return bind(self.base, self.function, args, kwargs)
+
+
+def _report_batch_norm(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+    """Paddle's batch norm returns its statistics as well, which are of no use to the tracer."""
+    extras: list[Any] = []
+
+    def normalise(*given: Any, **named: Any) -> Any:
+        if not uses_running_statistics(described.bind(given, named)):
+            # the running statistics would be updated, and an explanation changes nothing of the caller's
+            given = (given[0], given[1].clone(), given[2].clone(), *given[3:])
+        result, *extras[:] = described.function(*given, **named)
+        return result
+
+    return (described.call(tracer, normalise, args, kwargs), *extras)
+
+
+def _report_assign_out(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+    """``assign_out_(value, target)`` writes into its second argument; the core expects that of the first."""
+
+    def assign(target: Any, value: Any) -> Any:
+        return described.function(value, target)
+
+    value, target = args
+    return described.call(tracer, assign, (target, value), kwargs)
+
+
+def _report(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+    return described.call(tracer, described.function, args, kwargs)
+
+
+_SPECIAL = {
+    "batch_norm": _report_batch_norm,
+    "sync_batch_norm": _report_batch_norm,
+    "assign_out": _report_assign_out,
+}
+
+
+def _wrap_function(name: str, function: Callable[..., Any], *, is_legacy: bool) -> Callable[..., Any]:
+    described = _Described(name, function, is_legacy=is_legacy)
+    report = _report if is_legacy else _SPECIAL.get(described.base, _report)
+
+    def reported(*args: Any, **kwargs: Any) -> Any:
+        tracer = _local.tracer
+        if tracer is None:
+            return function(*args, **kwargs)
+        _local.tracer = None
+        try:
+            return report(described, tracer, args, kwargs)
+        finally:
+            _local.tracer = tracer
+
+    return reported
+
+
+def _wrap_layer_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    def reported(self: Any, *inputs: Any, **kwargs: Any) -> Any:
+        tracer = _local.tracer
+        if tracer is None:
+            return original(self, *inputs, **kwargs)
+        tracer.enter_module(self)
+        output = original(self, *inputs, **kwargs)
+        _local.tracer = None
+        try:
+            return tracer.leave_module(self, output)
+        finally:
+            _local.tracer = tracer
+
+    return reported
+
+
+_WRAP = Wrap(function=_wrap_function, layer_call=_wrap_layer_call)
+
+
+@contextmanager
+def intercepted(tracer: Tracer) -> Iterator[None]:
+    """Report every operation and module of this thread to `tracer`."""
+    global _users  # threads that need the process-wide wrappers
+    with _lock:
+        if _users == 0:
+            install(_WRAP)
+        _users += 1
+    previous = _local.tracer
+    _local.tracer = tracer
+    try:
+        yield
+    finally:
+        _local.tracer = previous
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                uninstall()
