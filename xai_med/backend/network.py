@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xai_med.backend.framework import Framework
 from xai_med.backend.record import Node
@@ -12,8 +12,10 @@ from xai_med.backend.start import Start
 from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
 from xai_med.backend.trace import RecordedTrace
 from xai_med.backend.tracer import Tracer
-from xai_med.blueprints.blueprint import Blueprint
 from xai_med.errors import LayerError
+
+if TYPE_CHECKING:
+    from xai_med.blueprints.blueprint import Blueprint
 
 
 class Trace(Protocol):
@@ -168,7 +170,7 @@ class Backend(Protocol):
         """A native tensor with the values and dtype of an array."""
         ...
 
-    def build(self, blueprint: Blueprint, *, dtype: str = "float32") -> Any:
+    def build(self, blueprint: "Blueprint", *, dtype: str = "float32") -> Any:
         """Build a blueprint as a native model in evaluation mode."""
         ...
 
