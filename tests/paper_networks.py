@@ -48,7 +48,7 @@ def pooled(weight: Any, shape: tuple[int, ...], *, bias: Any = None) -> Blueprin
     space = len(shape) - 1
     return network(
         pointwise("same", "input", np.eye(shape[0]), space=space),
-        plain("features", "relu", "same", style="functional"),
+        plain("features", "relu", "same"),
         plain("pool", "global_average_pool", "features", style="mean"),
         dense("head", "pool", weight, bias),
         shape=shape,

@@ -1,5 +1,6 @@
 """CAM against the oracle, on paper, and where it does not exist."""
 
+import expectations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -27,21 +28,19 @@ MAPS = np.array([[[1, -3], [1, 1]], [[0.5, 6], [3, 0.5]]])
 @pytest.mark.parametrize("name", WITH_MAPS)
 def test_maps_are_the_features_weighed_by_the_head(name, backend):
     blueprint = NETWORKS[name]()
-    images = example_input(blueprint, 3)
-    features, weights, _ = oracle.class_maps(blueprint, images)
-    found = explained(backend, blueprint, images, method="cam")
-    assert relative(found.attribution, np.einsum("nc...,kc->nk...", features, weights)) < 1e-12
-    assert found.maps.shape == (3, len(weights), *blueprint.input_shape[1:])
+    found = explained(backend, blueprint, expectations.images(name), method="cam")
+    assert relative(found.attribution, expectations.class_maps(name)) < 1e-12
+    assert found.maps.shape == (*found.scores.shape, *blueprint.input_shape[1:])
 
 
 @pytest.mark.parametrize("name", WITH_MAPS)
 def test_mean_over_space_and_bias_is_the_logit(name, backend):
     blueprint = NETWORKS[name]()
-    images = example_input(blueprint)
+    images = expectations.images(name)
     bias = oracle.class_maps(blueprint, images)[2]
     found = explained(backend, blueprint, images, method="cam")
     means = found.attribution.reshape(*found.scores.shape, -1).mean(axis=2)
-    logits = oracle.forward(blueprint, images)[oracle.logits_step(blueprint)].reshape(found.scores.shape)
+    logits = expectations.logits(name).reshape(found.scores.shape)
     assert_allclose(means + bias, logits, rtol=0, atol=1e-12)
     assert_allclose(found.scores, logits, rtol=0, atol=1e-12)
     identity = found.checks[0]

@@ -1,13 +1,14 @@
 """Grad-CAM against the oracle at every layer, its relation to CAM, and the worked example."""
 
+import expectations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from paper_networks import dense, explained, network, pixel, pointwise, pooled
 
-from xai_med import Probability
+from xai_med import Probability, explain
 from xai_med.errors import LayerError, SettingError
-from xai_med.testing import NETWORKS, example_input, oracle
+from xai_med.testing import NETWORKS, example_input
 from xai_med.testing.check_backend import relative
 from xai_med.testing.network_layers import plain
 
@@ -55,17 +56,6 @@ ACTIVATIONS = np.array([[[[1, 0.5], [0, 2]], [[0, 1], [1, 0]]]])  # METHODS 3
 GRADIENTS = [[[2, -2], [-2, 2]], [[1, 1], [1, 1]]]
 
 
-def expected_maps(blueprint, images, layer, *, relu=True):
-    logits = oracle.forward(blueprint, images)[oracle.logits_step(blueprint)]
-    positive, negative = (
-        np.stack(
-            [oracle.grad_cam(blueprint, images, layer=layer, target=sign * row) for row in np.eye(logits.shape[1])], 1
-        )
-        for sign in (1, -1)
-    )
-    return positive if relu else positive - negative
-
-
 def flattened(weight):
     """The input as features, flattened into one linear layer."""
     return network(
@@ -83,28 +73,24 @@ def test_every_network_has_an_expected_layer():
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_default_layer_is_what_enters_the_pool_or_the_last_with_space(name, backend):
     blueprint = NETWORKS[name]()
-    images = example_input(blueprint, 3)
-    found = explained(backend, blueprint, images, method="grad_cam", relu=False)
-    assert relative(found.attribution, expected_maps(blueprint, images, DEFAULT_LAYERS[name], relu=False)) < 1e-12
+    found = explained(backend, blueprint, expectations.images(name), method="grad_cam", relu=False)
+    assert relative(found.attribution, expectations.grad_cam(name, DEFAULT_LAYERS[name], relu=False)) < 1e-12
     assert found.maps.shape == (*found.scores.shape, *blueprint.input_shape[1:])
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_only_positive_evidence_is_kept(name, backend):
-    blueprint = NETWORKS[name]()
-    images = example_input(blueprint, 3)
-    found = explained(backend, blueprint, images, method="grad_cam")
-    expected = expected_maps(blueprint, images, DEFAULT_LAYERS[name])
+    found = explained(backend, NETWORKS[name](), expectations.images(name), method="grad_cam")
+    expected = expectations.grad_cam(name, DEFAULT_LAYERS[name], relu=True)
     assert_allclose(found.attribution, expected, rtol=0, atol=1e-12 * np.ptp(expected))
     assert (expected > 0).any()
 
 
 @pytest.mark.parametrize(("name", "layer"), NAMED_LAYERS)
 def test_any_layer_may_be_named(name, layer, backend):
-    blueprint = NETWORKS[name]()
-    images = example_input(blueprint)
-    found = explained(backend, blueprint, images, method="grad_cam", layer=layer, relu=False)
-    assert relative(found.attribution, expected_maps(blueprint, images, layer, relu=False)) < 1e-12
+    images = expectations.images(name)
+    found = explained(backend, NETWORKS[name](), images, method="grad_cam", layer=layer, relu=False)
+    assert relative(found.attribution, expectations.grad_cam(name, layer, relu=False)) < 1e-12
     assert found.layer == layer
 
 
@@ -112,8 +98,6 @@ def test_layer_may_be_given_as_a_module(backend):
     blueprint = NETWORKS["vgg_like"]()
     model = backend.build(blueprint, dtype="float64")
     module, name = backend.network(model).find_layer("pool1")
-    from xai_med import explain
-
     images = example_input(blueprint).astype(np.float64)
     by_module, by_name = (explain(model, images, method="grad_cam", layer=layer) for layer in (module, name))
     assert by_module.layer == "pool1"

@@ -1,5 +1,6 @@
 """Gradient saliency against hand-written adjoints; every read-out."""
 
+import expectations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -19,32 +20,18 @@ READ_OUTS = {
 }
 
 
-def expected_gradient(blueprint, images):
-    start = oracle.logits_step(blueprint)
-    shape = oracle.forward(blueprint, images)[start].shape
-    columns = [
-        oracle.vector_jacobian(blueprint, images, of=start, cotangent=np.broadcast_to(row, shape))
-        for row in np.eye(shape[1])
-    ]
-    return np.stack(columns, axis=1)
-
-
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_gradient_of_every_logit(name, backend):
-    blueprint = NETWORKS[name]()
-    images = example_input(blueprint, 3)
-    found = explained(backend, blueprint, images, method="gradient")
-    assert relative(found.attribution, expected_gradient(blueprint, images)) < 1e-12
-    assert found.maps.shape == (*found.scores.shape, *blueprint.input_shape[1:])
+    found = explained(backend, NETWORKS[name](), expectations.images(name), method="gradient")
+    assert relative(found.attribution, expectations.gradients(name)) < 1e-12
+    assert found.maps.shape == (*found.scores.shape, *NETWORKS[name]().input_shape[1:])
 
 
 @pytest.mark.parametrize("read_out", sorted(READ_OUTS))
 @pytest.mark.parametrize("name", ["vgg_like", "signal", "volume"])
 def test_read_out_of_channels(name, read_out, backend):
-    blueprint = NETWORKS[name]()
-    images = example_input(blueprint)
-    found = explained(backend, blueprint, images, method="gradient", read_out=read_out)
-    expected = READ_OUTS[read_out](expected_gradient(blueprint, images))
+    found = explained(backend, NETWORKS[name](), expectations.images(name), method="gradient", read_out=read_out)
+    expected = READ_OUTS[read_out](expectations.gradients(name))
     assert_allclose(found.maps, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     assert found.settings["read_out"] == read_out
 
@@ -61,36 +48,29 @@ def test_worked_example_of_channel_pooling(read_out, expected, backend):
 
 
 def test_largest_magnitude_is_the_default(backend):
-    blueprint = NETWORKS["vgg_like"]()
-    images = example_input(blueprint)
-    found = explained(backend, blueprint, images, method="gradient")
+    found = explained(backend, NETWORKS["vgg_like"](), expectations.images("vgg_like"), method="gradient")
     assert_allclose(found.maps, np.abs(found.attribution).max(axis=2), rtol=1e-6)
 
 
 def test_predicted_class_is_the_default_target(backend):
-    blueprint = NETWORKS["vgg_like"]()
-    images = example_input(blueprint, 4)
-    found = explained(backend, blueprint, images, method="gradient", target=None)
-    logits = oracle.forward(blueprint, images)["classifier"]
+    found = explained(backend, NETWORKS["vgg_like"](), expectations.images("vgg_like"), method="gradient", target=None)
+    logits = expectations.logits("vgg_like")
     assert found.class_indices[:, 0].tolist() == logits.argmax(axis=1).tolist()
-    chosen = expected_gradient(blueprint, images)[np.arange(4), logits.argmax(axis=1)]
+    chosen = expectations.gradients("vgg_like")[np.arange(len(logits)), logits.argmax(axis=1)]
     assert relative(found.attribution[:, 0], chosen) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["sigmoid_output", "softmax_output"])
 def test_final_activation_is_looked_through(name, backend):
-    bare = NETWORKS["vgg_like"]()
-    images = example_input(bare)
-    found = explained(backend, NETWORKS[name](), images, method="gradient")
-    assert relative(found.attribution, expected_gradient(bare, images)) < 1e-12
+    found = explained(backend, NETWORKS[name](), expectations.images("vgg_like"), method="gradient")
+    assert relative(found.attribution, expectations.gradients("vgg_like")) < 1e-12
 
 
 def test_gradient_of_a_sigmoid_probability_is_p_times_one_minus_p_times_that_of_the_logit(backend):
-    blueprint = NETWORKS["sigmoid_output"]()
-    images = example_input(blueprint)
-    found = explained(backend, blueprint, images, method="gradient", target=Probability(0, 2))
-    p = oracle.forward(blueprint, images)["ending"][:, [0, 2], None, None, None]
-    expected = p * (1 - p) * expected_gradient(blueprint, images)[:, [0, 2]]
+    images = expectations.images("sigmoid_output")
+    found = explained(backend, NETWORKS["sigmoid_output"](), images, method="gradient", target=Probability(0, 2))
+    p = expectations.values("sigmoid_output")["ending"][:, [0, 2], None, None, None]
+    expected = p * (1 - p) * expectations.gradients("sigmoid_output")[:, [0, 2]]
     assert relative(found.attribution, expected) < 1e-12
 
 

@@ -176,6 +176,8 @@ def _request(
     _check_images(x)
     network.check()
     if dtype is not None:
+        if layer is not None:
+            layer = network.find_layer(layer)[1]  # the copy has other modules under the same names
         network, x = _in_dtype(network, x, dtype)
     batch = network.batch(x)
     _refuse_non_finite_input(batch, network)

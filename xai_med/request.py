@@ -9,7 +9,7 @@ from xai_med.backend.network import Network, Trace
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.checks import Check
-from xai_med.errors import NotApplicableError, SettingError
+from xai_med.errors import NotApplicableError, OutputError, SettingError
 from xai_med.logits import Logits, OutputChoice, read_logits
 from xai_med.selection import Context, Selection
 from xai_med.targets import Target
@@ -96,6 +96,12 @@ class Request:
     def explained(self, trace: Trace) -> Explained:
         """Find the logits in a trace and apply the target."""
         logits = read_logits(trace, self.output)
+        images, rows = shape_of(self.batch)[0], shape_of(logits.values)[0]
+        if rows != images:
+            raise OutputError(
+                f"the model returned {rows} rows for {images} images; it must return one row per image, "
+                f"or output= must point to what does"
+            )
         if self.class_names is not None and len(self.class_names) != shape_of(logits.values)[1]:
             raise SettingError(
                 f"{len(self.class_names)} class names were given, the model has {shape_of(logits.values)[1]} outputs"

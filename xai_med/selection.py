@@ -94,8 +94,18 @@ class Context:
                 raise TargetError(f"class {name!r} was asked for by name; give class_names= with one name per output")
             if name not in self.class_names:
                 raise TargetError(f"there is no class {name!r}; the classes are {', '.join(self.class_names)}")
+            if self.class_names.count(name) > 1:
+                raise TargetError(
+                    f"{self.class_names.count(name)} classes are called {name!r}; give the index of the one you mean"
+                )
             return self.class_names.index(name)
-        index = int(integers(name).reshape(()))
+        array = integers(name)
+        if array.ndim:
+            raise TargetError(
+                f"one class index or name was expected, got {name!r}; "
+                f"several classes are written Classes(0, 2), or one row per image"
+            )
+        index = int(array)
         if index < 0:
             raise TargetError(
                 f"class {index} was asked for; indices count from 0, so the last class is {self.classes - 1}"

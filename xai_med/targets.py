@@ -200,6 +200,8 @@ class Mask:
         mask = np.asarray(self.mask, dtype=np.float64)
         if mask.shape not in (shape[2:], (shape[0], *shape[2:])):
             raise TargetError(f"the mask has shape {mask.shape}, the output's space is {shape[2:]}")
+        if not np.isfinite(mask).all():
+            raise TargetError("the mask holds NaN or infinite weights; clean it before explaining")
         if not mask.any():
             raise TargetError("the mask is empty")
         cotangent = np.zeros(shape)
@@ -254,7 +256,8 @@ def as_target(target: Any) -> Target:
     TargetError
         Nothing that can be explained.
     """
-    if hasattr(target, "select") and callable(target.select):
+    # a tensor of classes may have a method of this name, which selects rows
+    if not hasattr(target, "shape") and callable(getattr(target, "select", None)):
         return target  # type: ignore[no-any-return]
     if isinstance(target, str):
         words: dict[str, Target] = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from xai_med.backend.operations import Call, Kind
 from xai_med.backend.tracer import Tracer
+from xai_med_paddle.average_pool import exact_average_pool
 from xai_med_paddle.choke_points import Wrap, install, uninstall
 from xai_med_paddle.details import READ_KINDS, bind, kind_of_call, read, signature_of, uses_running_statistics
 from xai_med_paddle.table import KINDS
@@ -87,6 +88,16 @@ def _report_assign_out(described: _Described, tracer: Tracer, args: Any, kwargs:
     return described.call(tracer, assign, (target, value), kwargs)
 
 
+def _report_average_pool(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+    """Paddle's average pools have derivatives of float32 accuracy."""
+
+    def pool(*given: Any, **named: Any) -> Any:
+        by_name = described.bind(given, named)
+        return exact_average_pool(described.function, by_name, int(described.name[-2]), *given, **named)
+
+    return described.call(tracer, pool, args, kwargs)
+
+
 def _report(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
     return described.call(tracer, described.function, args, kwargs)
 
@@ -95,6 +106,9 @@ _SPECIAL = {
     "batch_norm": _report_batch_norm,
     "sync_batch_norm": _report_batch_norm,
     "assign_out": _report_assign_out,
+    **{
+        f"{pool}{space}d": _report_average_pool for pool in ("avg_pool", "adaptive_avg_pool") for space in (1, 2, 3)
+    },
 }
 
 

@@ -14,7 +14,8 @@ from xai_med.testing import oracle
 from xai_med.testing.check_tensors import check_tensors
 from xai_med.testing.networks import NETWORKS, example_input
 
-TOLERANCE = 1e-9  # relative to the range of the oracle's result, in float64
+TOLERANCE = 1e-7
+"""Relative to the range of the oracle's result, in float64; Paddle's average pools keep their divisor in float32."""
 
 
 @dataclass(frozen=True)
