@@ -66,7 +66,7 @@ def relevances(name, epsilon=1e-6):
 
 @cache
 def back_projections(name, relu="mask", psi="relu"):
-    """Each class's own map, or its logit where there is none, sent back to the input, (N, K, C, *space): METHODS 5.2."""
+    """Each class's own map (or logit, where it has none) sent back to the input, (N, K, C, *space); METHODS 5.2."""
     blueprint = NETWORKS[name]()
     repeated, chosen = _every_class(name)
     rectified = (lambda signal: np.maximum(signal, 0)) if psi == "relu" else (lambda signal: signal)

@@ -420,7 +420,7 @@ def test_a_single_logit_has_a_positive_and_a_negative_answer(backend, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_single_logit_has_no_class_1(backend, method):
     model, x = network(backend, "single_logit")
-    with pytest.raises(TargetError, match="has 1 output .*takes target='positive' or 'negative'"):
+    with pytest.raises(TargetError, match=r"has 1 output .*takes target='positive' or 'negative'"):
         explain(model, x, method=method, target=1)
 
 

@@ -70,7 +70,9 @@ def test_everything_that_hangs_on_the_modules_is_as_before(backend, method, name
     assert state(model) == before
 
 
-@pytest.mark.parametrize(("method", "name", "layer"), [("cam", "resnet_like", "b_out"), ("grad_cam", "vgg_like", "norm1")])
+@pytest.mark.parametrize(
+    ("method", "name", "layer"), [("cam", "resnet_like", "b_out"), ("grad_cam", "vgg_like", "norm1")]
+)
 def test_a_named_layer_carries_no_hook_afterwards(backend, method, name, layer):
     model, x = network(backend, name)
     before = state(model)

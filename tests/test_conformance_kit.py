@@ -36,7 +36,7 @@ class _Wrong:
 
 
 @pytest.mark.parametrize(
-    ("name", "replacement"),
+    ("operation", "replacement"),
     [
         ("relu", lambda t: t),
         ("amax", lambda t, axes, *, keep=False: t.mean(axes, keepdim=keep)),
@@ -46,15 +46,15 @@ class _Wrong:
         ("from_numpy", lambda array, like: like.new_tensor(array)),
     ],
 )
-def test_a_wrong_tensor_operation_is_found_by_name(name, replacement):
+def test_a_wrong_tensor_operation_is_found_by_name(operation, replacement):
     torch_backend = pytest.importorskip("xai_med_torch").TorchBackend()
 
     class Broken:
         name = "broken"
-        tensors = _Wrong(torch_backend.tensors, **{name: replacement})
+        tensors = _Wrong(torch_backend.tensors, **{operation: replacement})
         tensor = staticmethod(torch_backend.tensor)
 
-    with pytest.raises(ConformanceError, match=name):
+    with pytest.raises(ConformanceError, match=operation):
         check_tensors(Broken())
 
 

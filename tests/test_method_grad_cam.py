@@ -133,7 +133,7 @@ def test_without_relu_negative_evidence_is_seen(backend):
 
 
 def test_saturated_probability_scales_the_map(backend):
-    """d sigmoid(S) = p (1 - p) dS: METHODS 0."""
+    """The sigmoid's slope is p (1 - p): METHODS 0."""
     blueprint = NETWORKS["sigmoid_output"]()
     images = example_input(blueprint)
     logit = explained(backend, blueprint, images, method="grad_cam", target=1, relu=False)

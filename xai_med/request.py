@@ -8,8 +8,9 @@ from typing import Any
 from xai_med.backend.network import Network, Trace
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Array, Tensor, shape_of
+from xai_med.backend.trace import CUT
 from xai_med.checks import Check
-from xai_med.errors import NotApplicableError, OutputError, SettingError
+from xai_med.errors import GradientError, NotApplicableError, OutputError, SettingError
 from xai_med.logits import Logits, OutputChoice, read_logits
 from xai_med.selection import Context, Selection
 from xai_med.targets import Target
@@ -112,6 +113,8 @@ class Request:
         context = Context(trace.output, logits, trace.tensors, self.class_names, activation)
         with trace.recording():
             selection = self.target.select(context)
+        if selection.outputs is logits.values:
+            _refuse_cut(logits, trace)
         return Explained(logits, selection, activation, context.values, trace.was_training)
 
     def cotangents(self, explained: Explained, trace: Trace) -> Iterator[Tensor]:
@@ -143,6 +146,14 @@ class Request:
         # something consumed the features before the pool was reached: begin at their producer instead
         with self.network.trace(self.batch, start=AtPool(producer), differentiable=self.differentiable) as trace:
             yield trace
+
+
+def _refuse_cut(logits: Logits, trace: Trace) -> None:
+    """Refuse where every path is cut: a framework's derivative of rounding is zero, and so would be the map."""
+    start = trace.captured_node
+    is_open = start is None or start in logits.node.ancestors(differentiable_only=True)
+    if not (is_open and logits.node.is_differentiable):
+        raise GradientError(CUT)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import Any, Protocol
 
 import paddle
@@ -109,7 +109,7 @@ def _aliases(wrappers: dict[int, Callable[..., Any]]) -> list[_Slot]:
         for module_name, module in list(sys.modules.items())
         if isinstance(module, ModuleType) and _may_hold_aliases(module_name)
         for name, value in list(vars(module).items())
-        if isinstance(value, BuiltinFunctionType | FunctionType) and id(value) in wrappers
+        if id(value) in wrappers
     ]
 
 

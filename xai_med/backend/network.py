@@ -1,5 +1,6 @@
 """The second layer of abstraction: a model that can be traced, and the trace."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ from xai_med.backend.start import Start
 from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
 from xai_med.backend.trace import RecordedTrace
 from xai_med.backend.tracer import Tracer
-from xai_med.errors import LayerError
+from xai_med.errors import LayerError, ModelError
 
 if TYPE_CHECKING:
     from xai_med.blueprints.blueprint import Blueprint
@@ -238,6 +239,7 @@ class TracedNetwork:
 
     def check(self) -> None:
         """Refuse a model that cannot be explained."""
+        _refuse_several_inputs(self._model)
         self._framework.check_model(self._model)
 
     def batch(self, x: Any) -> Tensor:
@@ -268,3 +270,19 @@ class TracedNetwork:
     def versions(self) -> Mapping[str, str]:
         """Framework's name and version."""
         return self._framework.versions()
+
+
+def _refuse_several_inputs(model: Any) -> None:
+    """Refuse a model that cannot be called with the images alone."""
+    try:
+        signature = inspect.signature(model.forward)
+    except (AttributeError, TypeError, ValueError):
+        return  # not written in Python: what it takes shows when it is called
+    try:
+        signature.bind(None)
+    except TypeError:
+        names = ", ".join(signature.parameters)
+        raise ModelError(
+            f"the model's forward takes ({names}) and gets one argument, the images; "
+            f"wrap it in a module that supplies the others"
+        ) from None

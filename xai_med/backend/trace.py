@@ -11,6 +11,13 @@ from xai_med.backend.tracer import Tracer
 from xai_med.errors import GradientError
 
 
+CUT = (
+    "the explained score does not depend on the layer or input through any differentiable path: it was cut by "
+    "detach, by rounding or an integer operation, or the layer is not on the way to the output"
+)
+"""What `GradientError` says where nothing can be pulled back."""
+
+
 class RecordedTrace:
     """Implements `Trace` on a tracer that has followed the model.
 
@@ -109,8 +116,5 @@ class RecordedTrace:
             keep = differentiable or position + 1 < len(pending)
             result = self._framework.pullback(outputs, cotangent, to, keep=keep, differentiable=differentiable)
             if result is None:
-                raise GradientError(
-                    "the explained score does not depend on the layer or input through any differentiable path: "
-                    "it was cut by detach, by an integer operation, or the layer is not on the way to the output"
-                )
+                raise GradientError(CUT)
             yield result

@@ -12,6 +12,8 @@ from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 from xai_med.rules import COMPOSITES, Composite
 
+_EPSILON = 1e-6  # as in the published EpsilonPlus
+
 
 @register_method(
     "lrp",
@@ -19,7 +21,7 @@ from xai_med.rules import COMPOSITES, Composite
     cost="about two forward passes, and per class one pullback to the input",
     needs="a rule for every operation on the way",
 )
-def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilon: float = 1e-6) -> Attribution:
+def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilon: float = _EPSILON) -> Attribution:
     """Hand the logit back to the pixels, layer by layer, by conservative rules.
 
     Parameters
@@ -29,7 +31,7 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
     composite : str or Composite
         Which rule for which kind of operation: ``"epsilon_plus"``, ``"epsilon_plus_flat"``, ``"epsilon"``, or a value.
     epsilon : float
-        Stabiliser of the named composites, absolute, in units of activations.
+        Stabiliser of the named composites, absolute, in units of activations; a composite value has its own.
 
     Returns
     -------
@@ -61,6 +63,11 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
 
 def _composite(composite: str | Composite, epsilon: float) -> Composite:
     if isinstance(composite, Composite):
+        if epsilon != _EPSILON:
+            raise SettingError(
+                f"epsilon={epsilon!r} was given beside the composite {composite.name!r}, which has its own; "
+                f"set it where the composite is made"
+            )
         return composite
     if composite not in COMPOSITES:
         raise SettingError(f"composite={composite!r} is unknown; choose one of {', '.join(COMPOSITES)}, or a Composite")

@@ -92,13 +92,18 @@ def picture(
         columns = 1 if space == 1 else -(-count // -(-count // 4))  # even rows of at most 4
     if columns < 1:
         raise SettingError(f"columns must be at least 1, got {columns}")
-    figure, grid = _empty_figure(rows=-(-count // columns), columns=columns, values=values, look=look)
+    rows = -(-count // columns)
+    figure = _empty_figure(rows=rows, columns=columns, values=values, look=look)
     if title is not None:
         figure.suptitle(wrapped(title, width=30 * columns), fontsize=11, **LITERAL)
-    cells = [grid[divmod(number, columns)] for number in range(count)]
+    places = [divmod(number, columns) for number in range(count)]
     if space == 1:
+        grid = figure.add_gridspec(2 * rows, columns, height_ratios=(3, 2) * rows)
+        cells = [(grid[2 * row, column], grid[2 * row + 1, column]) for row, column in places]
         drawn = signal_tiles(figure, cells, pixels, values, captions=captions, scales=scales)
     else:
+        grid = figure.add_gridspec(rows, columns)
+        cells = [grid[place] for place in places]
         drawn = image_tiles(figure, cells, pixels, values, captions=captions, scales=scales, look=look)
     _add_colour_bars(figure, drawn, values, scales=scales, shared=scale == "shared" or limits is not None)
     return figure
@@ -153,7 +158,7 @@ def _scales(
     return [scale_for(one, colour_map=common.colour_map, signed=common.signed) for one in values]
 
 
-def _empty_figure(*, rows: int, columns: int, values: Array, look: Look) -> tuple["Figure", Any]:
+def _empty_figure(*, rows: int, columns: int, values: Array, look: Look) -> "Figure":
     if values.ndim == 2:
         width, height = max(7.0 / columns, 4.0), 2.4
     else:
@@ -165,7 +170,7 @@ def _empty_figure(*, rows: int, columns: int, values: Array, look: Look) -> tupl
         figsize=((width + 0.6) * columns, (height + 0.5) * rows + 0.4), layout="constrained"
     )
     optional_import("matplotlib.backends.backend_agg", extra="viz").FigureCanvasAgg(figure)
-    return figure, figure.add_gridspec(rows, columns)
+    return figure
 
 
 def _add_colour_bars(

@@ -83,17 +83,20 @@ def signal_tiles(
     captions: Sequence[str],
     scales: Sequence[Scale],
 ) -> list[Any]:
-    """Draw the signal and, per map, the coloured signal above its relevance; returns the coloured axes."""
-    original = figure.add_subplot(cells[0])
+    """Draw the signal and, per map, the coloured signal above its relevance; returns the coloured axes.
+
+    A cell is a pair of places, upper and lower, of one grid, so that samples stay below each other.
+    """
+    original = figure.add_subplot(cells[0][0])
     draw_signal(original, signal)
     original.set_title("original", fontsize=9)
     drawn = []
     for cell, one, caption, scale in zip(cells[1:], values, captions, scales, strict=True):
-        parts = cell.subgridspec(2, 1, height_ratios=(3, 2))
-        upper = figure.add_subplot(parts[0])
-        draw_relevant_signal(upper, figure.add_subplot(parts[1], sharex=upper), signal, one, scale=scale)
+        upper = figure.add_subplot(cell[0])
+        lower = figure.add_subplot(cell[1], sharex=upper)
+        draw_relevant_signal(upper, lower, signal, one, scale=scale)
         upper.set_title(wrapped(caption, width=80), fontsize=9, **LITERAL)
-        _note(upper, _remark(one, one, scale=scale))
+        _note(lower, _remark(one, one, scale=scale))
         drawn.append(upper)
     return drawn
 
