@@ -392,7 +392,7 @@ def test_impossible_epsilon_is_refused(epsilon, backend):
 
 
 def test_epsilon_beside_a_composite_that_has_its_own_is_refused(backend):
-    with pytest.raises(SettingError, match="epsilon=0.1 was given beside the composite 'epsilon', which has its own"):
+    with pytest.raises(SettingError, match=r"epsilon=0\.1 was given beside the composite 'epsilon', which has its own"):
         relevance(backend, two_layers(), pixel(1, 2), composite=epsilon_everywhere(epsilon=1e-9), epsilon=0.1)
 
 

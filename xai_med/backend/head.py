@@ -77,7 +77,7 @@ def _head(trace: Trace, entering: Tensor, made_by: Node, linear: Node | None) ->
     order = tuple(made_by.axes.index(name) for name in wanted)
     features = entering if order == tuple(range(len(order))) else tensors.transpose(entering, order)
     if linear is not None:
-        weight = tensors.stop_gradient(linear.details.weight)
+        weight = linear.details.weight
         weight = tensors.reshape(weight, shape_of(weight)[:2])
         return Head(features, entering, order, made_by, weight, linear.details.bias)
     bias = made_by.details.bias if made_by.kind is Kind.CONVOLUTION else None

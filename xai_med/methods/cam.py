@@ -19,7 +19,7 @@ from xai_med.request import Attribution, Request
     cost="one forward pass for all classes",
     needs="global average pool and one linear layer",
 )
-def cam(request: Request) -> Attribution:
+def cam(request: Request, *, detach_weights: bool = False) -> Attribution:
     """Weigh the features that enter the global pool by the head's own weights.
 
     The map's mean over space plus the head's bias is the logit, exactly; this is measured on every result.
@@ -28,6 +28,9 @@ def cam(request: Request) -> Attribution:
     ----------
     request : Request
         Targets must be linear in the logits; `layer`, if given, must be the one whose output enters the pool.
+    detach_weights : bool
+        For a differentiable attribution: derivatives reach the features and not the head's weights, so that
+        attention supervision trains the backbone only. No effect on values.
 
     Returns
     -------
@@ -53,7 +56,10 @@ def cam(request: Request) -> Attribution:
                 f"the output of layer {name!r} is not what enters the global pool (that is made by "
                 f"{trace.layer_name(head.node)!r}); leave layer= away, or use method='grad_cam'"
             )
-        maps = class_activation_map(head.features, class_weights(head, coefficients, trace), tensors=trace.tensors)
+        weights = class_weights(head, coefficients, trace)
+        if detach_weights:
+            weights = trace.tensors.stop_gradient(weights)
+        maps = class_activation_map(head.features, weights, tensors=trace.tensors)
         check = _identity(head, maps, coefficients, explained.selection.scores, trace)
         return Attribution(maps, maps, explained, layer=trace.layer_name(head.node), checks=(check,))
 

@@ -148,7 +148,7 @@ def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) ->
     tensors = trace.tensors
     try:
         head = find_head(trace, explained.logits.node)
-    except NotApplicableError:  # no class maps: the logit takes their place (METHODS 5.2, fully connected heads)
+    except NotApplicableError:  # no class maps: the logit takes their place (docs/methods.md)
         scores = explained.selection.scores
         strength = np.maximum(scores, 0) if psi == "relu" else scores
         logits = explained.selection.outputs
@@ -163,7 +163,7 @@ def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) ->
 def _class_maps(head: Head, coefficients: Array, trace: Trace, psi: str) -> Iterator[Tensor]:
     tensors = trace.tensors
     features = tensors.stop_gradient(head.features)
-    weights = class_weights(head, coefficients, trace)
+    weights = tensors.stop_gradient(class_weights(head, coefficients, trace))
     class_maps = class_activation_map(features, weights, tensors=tensors)
     if psi == "relu":
         class_maps = tensors.relu(class_maps)

@@ -98,9 +98,9 @@ def picture(
         figure.suptitle(wrapped(title, width=30 * columns), fontsize=11, **LITERAL)
     places = [divmod(number, columns) for number in range(count)]
     if space == 1:
-        grid = figure.add_gridspec(2 * rows, columns, height_ratios=(3, 2) * rows)
-        cells = [(grid[2 * row, column], grid[2 * row + 1, column]) for row, column in places]
-        drawn = signal_tiles(figure, cells, pixels, values, captions=captions, scales=scales)
+        grid = figure.add_gridspec(2 * rows, columns, height_ratios=_signal_heights(rows, columns))
+        pairs = [(grid[2 * row, column], grid[2 * row + 1, column]) for row, column in places]
+        drawn = signal_tiles(figure, pairs, pixels, values, captions=captions, scales=scales)
     else:
         grid = figure.add_gridspec(rows, columns)
         cells = [grid[place] for place in places]
@@ -156,6 +156,11 @@ def _scales(
     if kind == "shared" or limits is not None:
         return [common] * len(values)
     return [scale_for(one, colour_map=common.colour_map, signed=common.signed) for one in values]
+
+
+def _signal_heights(rows: int, columns: int) -> tuple[float, ...]:
+    """Heights of signals and of the curves below them; the original alone in its row has none below."""
+    return (3.0, 2.0 if columns > 1 else 0.1, *(3.0, 2.0) * (rows - 1))
 
 
 def _empty_figure(*, rows: int, columns: int, values: Array, look: Look) -> "Figure":

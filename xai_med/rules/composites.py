@@ -13,7 +13,7 @@ from xai_med.rules.z_plus import ZPlus
 
 
 def epsilon_plus(*, epsilon: float = 1e-6, first: Rule | None = None) -> Composite:
-    """LRP-epsilon-z+: epsilon on linear layers, z+ on convolutions (METHODS 4.2).
+    """LRP-epsilon-z+: epsilon on linear layers, z+ on convolutions.
 
     Batch norm merges with the convolution before it and passes elsewhere; additions and average pools share;
     max pool gives all to the winner.

@@ -1,6 +1,6 @@
 """What happens to a cotangent at a ReLU: the choices by which CLEAR, deconvnet and guided backprop differ.
 
-Each forward value is the ReLU's own; METHODS 5.2 lists the backward formulas.
+Each forward value is the ReLU's own; `g` is the cotangent that comes back, `a` what went into the ReLU.
 """
 
 from dataclasses import dataclass

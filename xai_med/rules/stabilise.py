@@ -4,7 +4,7 @@ from xai_med.backend.tensors import Tensor, Tensors
 
 
 def stabilise(denominator: Tensor, epsilon: float, tensors: Tensors) -> Tensor:
-    """``z + epsilon * sign(z)`` with sign(0) = +1, without gradient (METHODS 4.1; Bach et al. 2015, eq. 58)."""
+    """``z + epsilon * sign(z)`` with sign(0) = +1, without gradient (Bach et al. 2015, equation 58)."""
     fixed = tensors.stop_gradient(denominator)
     return tensors.where(fixed >= 0, fixed + epsilon, fixed - epsilon)
 

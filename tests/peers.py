@@ -1,0 +1,111 @@
+"""What other libraries say about a PyTorch model, in the shape of our attributions: (N, K, ...)."""
+
+import copy
+import importlib
+import warnings
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+_kept: dict[str, Any] = {}
+
+
+def with_torchvision_operators() -> None:
+    """Define the two operators without which a CUDA wheel of torchvision cannot be imported beside a CPU torch.
+
+    They are never called; goes when the wheel fits the torch that is installed.
+    """
+    import torch
+
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "nms" not in str(error) or "library" in _kept:
+            raise
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _kept["library"] = library  # the operators live as long as this object
+
+
+def zennit() -> Any:
+    """Import zennit, which imports torchvision."""
+    with_torchvision_operators()
+    return importlib.import_module("zennit")
+
+
+def captum_saliency(model: Any, images: np.ndarray, classes: int) -> np.ndarray:
+    """Magnitudes of input gradients, (N, K, C, *space)."""
+    saliency = importlib.import_module("captum.attr").Saliency(model)
+    return _per_class(lambda x, k: saliency.attribute(x, target=k), images, classes)
+
+
+def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: int) -> np.ndarray:
+    """Signed Grad-CAM at a layer, (N, K, *layer space)."""
+    attribution = importlib.import_module("captum.attr").LayerGradCam(model, model.get_submodule(layer))
+    return _per_class(lambda x, k: attribution.attribute(x, target=k)[:, 0], images, classes)
+
+
+def captum_lrp(model: Any, images: np.ndarray, classes: int) -> np.ndarray:
+    """captum's own default: the epsilon rule everywhere, (N, K, C, *space)."""
+    own = copy.deepcopy(model)
+    lrp = importlib.import_module("captum.attr").LRP(own)
+    with _without_hook_warnings():
+        return _per_class(lambda x, k: lrp.attribute(x, target=k), images, classes)
+
+
+def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes: int) -> np.ndarray:
+    """CAM before any normalisation, (N, K, *layer space)."""
+    import torch
+
+    extractor = importlib.import_module("torchcam.methods").CAM(model, layer, head, input_shape=images.shape[1:])
+    with extractor:
+        with torch.no_grad():
+            model(torch.from_numpy(np.array(images)))
+        maps = [extractor(k, normalized=False)[0].numpy() for k in range(classes)]
+    return np.stack(maps, axis=1)
+
+
+def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: int, canonizers: tuple[Any, ...] = ()) -> np.ndarray:
+    """zennit's EpsilonPlus from the logit, (N, K, C, *space)."""
+    import torch
+
+    zennit()
+    composites = importlib.import_module("zennit.composites")
+    attribution = importlib.import_module("zennit.attribution")
+    own = copy.deepcopy(model)
+    composite = composites.EpsilonPlus(canonizers=list(canonizers))
+
+    def relevance(x: Any, k: int) -> Any:
+        chosen = torch.eye(classes, dtype=x.dtype)[[k]]
+        with attribution.Gradient(model=own, composite=composite) as attributor:
+            return attributor(x, lambda output: output * chosen)[1]
+
+    with _without_hook_warnings():
+        return _per_class(relevance, images, classes)
+
+
+def merged(*pairs: tuple[str, str]) -> Any:
+    """zennit's canonizer that merges batch norms, (convolution, batch norm) by name."""
+    zennit()
+    canonizers = importlib.import_module("zennit.canonizers")
+    return canonizers.NamedMergeBatchNorm([([convolution], norm) for convolution, norm in pairs])
+
+
+def _per_class(function: Any, images: np.ndarray, classes: int) -> np.ndarray:
+    import torch
+
+    found = []
+    for k in range(classes):
+        x = torch.from_numpy(np.array(images)).requires_grad_()
+        found.append(function(x, k).detach().numpy())
+    return np.stack(found, axis=1)
+
+
+@contextmanager
+def _without_hook_warnings() -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Bb]ackward hook.*")
+        warnings.filterwarnings("ignore", message=".*required_grads has not been set.*")
+        yield
