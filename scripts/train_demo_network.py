@@ -3,8 +3,8 @@
 Usage: python scripts/train_demo_network.py --output DIR
 Takes about ten minutes on two cores. To ship the result, give xai_med/demo as DIR.
 
-Beside the usual loss there is one on place. With labels alone the same network reaches the same AUC, yet
-the evidence for a nodule spreads over every position that has it in view, since the average over positions
+Beside the usual loss there is one on place. With labels alone a similar network reached the same AUC, yet
+the evidence for a nodule spread over every position that has it in view, since the average over positions
 rewards that; an explanation could then miss the nodule and still be true to the network.
 """
 

@@ -48,7 +48,7 @@ def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: i
 
 
 def captum_lrp(model: Any, images: np.ndarray, classes: int) -> np.ndarray:
-    """captum's own default: the epsilon rule everywhere, (N, K, C, *space)."""
+    """Captum's own default: the epsilon rule everywhere, (N, K, C, *space)."""
     own = copy.deepcopy(model)
     lrp = importlib.import_module("captum.attr").LRP(own)
     with _without_hook_warnings():
@@ -68,7 +68,7 @@ def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes:
 
 
 def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: int, canonizers: tuple[Any, ...] = ()) -> np.ndarray:
-    """zennit's EpsilonPlus from the logit, (N, K, C, *space)."""
+    """Zennit's EpsilonPlus from the logit, (N, K, C, *space)."""
     import torch
 
     zennit()
@@ -87,7 +87,7 @@ def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: int, canonizers
 
 
 def merged(*pairs: tuple[str, str]) -> Any:
-    """zennit's canonizer that merges batch norms, (convolution, batch norm) by name."""
+    """Zennit's canonizer that merges batch norms, (convolution, batch norm) by name."""
     zennit()
     canonizers = importlib.import_module("zennit.canonizers")
     return canonizers.NamedMergeBatchNorm([([convolution], norm) for convolution, norm in pairs])

@@ -39,13 +39,12 @@ NAMED_LAYERS = [
     ("vgg_like", "pool1"),
     ("vgg_like", "conv2"),
     ("resnet_like", "norm1"),  # a ReLU writes into its output
-    ("resnet_like", "relu1"),  # read twice
     ("resnet_like", "a_norm2"),  # the addition writes into its output
     ("resnet_like", "b_down_norm"),
-    ("densenet_like", "relu0"),  # read by three concatenations
     ("densenet_like", "a1_norm1"),
     ("densenet_like", "t_conv"),
-    ("densenet_like", "t_pool"),
+    ("densenet_like", "t_pool"),  # read by two concatenations
+    ("forked", "conv1"),  # read by a batch norm and an addition
     ("densenet_like", "norm5"),
     ("grouped", "pool2"),
     ("grouped", "conv3"),
@@ -144,8 +143,8 @@ def test_saturated_probability_scales_the_map(backend):
 
 def test_unknown_layer_is_refused_with_near_names(backend):
     blueprint = NETWORKS["resnet_like"]()
-    with pytest.raises(LayerError, match="the model has no layer 'b_ouT'; did you mean 'b_out'"):
-        explained(backend, blueprint, example_input(blueprint), method="grad_cam", layer="b_ouT")
+    with pytest.raises(LayerError, match="the model has no layer 'b_dawn'; did you mean 'b_down'"):
+        explained(backend, blueprint, example_input(blueprint), method="grad_cam", layer="b_dawn")
 
 
 def test_layer_behind_the_pool_is_refused(backend):

@@ -174,6 +174,18 @@ def test_first_layer_rule_on_another_layer_is_refused(backend):
         relevance(backend, two_layers(), pixel(1, 2), composite=composite)
 
 
+def test_first_layer_rule_is_refused_where_a_batch_norm_reads_the_image(backend):
+    blueprint = network(
+        norm("norm", "input", scale=2, shift=0, mean=0, variance=1),
+        pointwise("conv", "norm", [[1]]),
+        plain("flat", "flatten", "conv"),
+        dense("head", "flat", [[1]]),
+        shape=(1, 1, 1),
+    )
+    with pytest.raises(NotApplicableError, match=r"flat\(1e-06\), but the image goes through .*norm.* first"):
+        relevance(backend, blueprint, pixel(3), composite="epsilon_plus_flat")
+
+
 # ---- METHODS 4.1, 4.2, 4.4, 4.5 on paper
 
 

@@ -245,7 +245,9 @@ def test_every_choke_point_is_put_back(resnet, image):
         pass
     assert len(during) > 1000
     assert all(during)
-    assert all(vars(owner)[name] is before[id(owner), name] for owner, name in choke_points())
+    after = {(id(owner), name): vars(owner)[name] for owner, name in choke_points()}
+    assert all(after[key] is value for key, value in before.items())
+    assert not any((getattr(value, "__module__", None) or "").startswith("xai_med") for value in after.values() if callable(value))
     assert paddle.is_grad_enabled()
 
 
@@ -303,7 +305,7 @@ def test_another_thread_gets_its_plain_result_during_a_trace(resnet, image):
             return functional.relu(x)
 
     with BACKEND.network(Waiting()).trace(image, start=Nowhere()) as trace:
-        assert len(list(trace.node(trace.output).ancestors())) == 2
+        assert trace.node(trace.output).index == 1  # nothing but the model's own operation was counted
     np.testing.assert_array_equal(found[0], plain)
 
 

@@ -71,12 +71,12 @@ def test_what_cannot_be_coloured_is_refused(classes, response, settings, error, 
 
 
 def test_the_legend_names_only_classes_that_occur_and_the_empty_pixels():
-    names = ["$a$", "never", "_c"]
+    names = ["$\\a{$", "never", "_c"]
     classes = np.where(CLASSES == 1, 2, CLASSES)
-    figure = clear_figure(classes, RESPONSE, names=names, image=np.zeros((4, 4)), title="$x$")
+    figure = clear_figure(classes, RESPONSE, names=names, image=np.zeros((4, 4)), title="$\\x{$")
     figure.canvas.draw()
     labels, title = legend_texts(figure)
-    assert labels == ["$a$", "_c", "no class: 75.0 % of pixels"]
+    assert labels == ["$\\a{$", "_c", "no class: 75.0 % of pixels"]
     assert title == "full brightness: response 4"
     assert len(figure.axes) == 2
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from xai_med.errors import ModelError, RegistrationError, SettingError, UnknownNameError
+from xai_med.errors import (
+    MissingDependencyError,
+    ModelError,
+    RegistrationError,
+    SettingError,
+    UnknownNameError,
+    XaiMedError,
+)
 from xai_med.methods.table import BUILT_IN
 
 if TYPE_CHECKING:
@@ -169,7 +176,7 @@ def get_method(name: str) -> Method:
     UnknownNameError
         No method of this name.
     RegistrationError
-        What was registered is not a method.
+        What was registered cannot be loaded, or is not a method.
     """
     method = _get(METHODS, name, "method")
     if not isinstance(method, Method):
@@ -188,8 +195,13 @@ def get_backend(name: str) -> "Backend":
         No backend of this name.
     MissingDependencyError
         Its framework is not installed.
+    RegistrationError
+        What was registered cannot be loaded, or makes no backend.
     """
-    backend: Backend = _get(BACKENDS, name, "backend")()
+    factory = _get(BACKENDS, name, "backend")
+    if not callable(factory):
+        raise RegistrationError(f"{name!r} is registered as a backend, but {factory!r} cannot be called to make one")
+    backend: Backend = factory()
     return backend
 
 
@@ -272,7 +284,24 @@ def _get(group: str, name: str, what: str) -> Any:
         near = get_close_matches(key, entries, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(entries))}"
         raise UnknownNameError(f"there is no {what} {name!r}; {hint}")
-    value = entries[key].load()
+    value = _loaded_from(entries[key], f"the {what} {key!r}")
     with _lock:
         _loaded[group, key] = value
     return value
+
+
+def _loaded_from(entry: _Entry, what: str) -> Any:
+    try:
+        return entry.load()
+    except XaiMedError:
+        raise
+    except ModuleNotFoundError as error:
+        root = (error.name or "").split(".")[0]
+        extra = f"; install it with: pip install 'xai-med[{root}]'" if root in ("torch", "paddle") else ""
+        raise MissingDependencyError(
+            f"{what} ({entry.owner}) needs {error.name}, which is not installed{extra}"
+        ) from error
+    except Exception as error:
+        raise RegistrationError(
+            f"{what} ({entry.owner}) cannot be loaded: {type(error).__name__}: {error}; update or uninstall its package"
+        ) from error

@@ -21,13 +21,6 @@ _mode_lock = threading.RLock()
 _held: dict[int, tuple[Any, int]] = {}  # layers put in evaluation mode here, and by how many explanations
 
 
-class _Local(threading.local):
-    frozen: tuple[Tensor, ...] = ()  # trainable parameters of the model that this thread explains
-
-
-_local = _Local()
-
-
 class PaddleFramework:
     """`Framework` for PaddlePaddle."""
 
@@ -71,7 +64,7 @@ class PaddleFramework:
     def pullback(
         self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
     ) -> Tensor | None:
-        """One vector-Jacobian product, without touching any ``.grad``; weights are left out, which saves a third."""
+        """One vector-Jacobian product, without touching any ``.grad``."""
         if differentiable:
             raise GradientError(
                 "PaddlePaddle cannot differentiate the gradients of most operations (batch norm, max pool, flatten "
@@ -89,7 +82,6 @@ class PaddleFramework:
                     retain_graph=keep,
                     create_graph=False,
                     allow_unused=True,
-                    no_grad_vars=[parameter for parameter in _local.frozen if parameter is not to] or None,
                 )
             except (RuntimeError, ValueError, SystemError, OSError, NotImplementedError) as error:
                 raise GradientError(f"PaddlePaddle could not differentiate the model: {error}") from error
@@ -119,12 +111,9 @@ class PaddleFramework:
                 count = _held.get(id(layer), (layer, 0))[1]
                 _held[id(layer)] = (layer, count + 1)
                 layer.training = False
-        previous = _local.frozen
-        _local.frozen = tuple(parameter for parameter in model.parameters() if not parameter.stop_gradient)
         try:
             yield was_training
         finally:
-            _local.frozen = previous
             with _mode_lock:
                 for layer in mine:
                     count = _held[id(layer)][1] - 1

@@ -63,7 +63,7 @@ class Capture:
 
     def at_layer(self, output: Any, nodes: TensorMap[Node]) -> Any:
         """Capture a layer's output, or remember where it was made; return what the layer hands on."""
-        name = self._start.name if isinstance(self._start, AtLayer) else "the layer"
+        name = self._start.name if isinstance(self._start, AtLayer | Nowhere) else ""
         if not self._framework.is_tensor(output):
             raise LayerError(
                 f"layer {name!r} returns a {type(output).__name__}, not one tensor; choose a layer inside it"

@@ -55,9 +55,12 @@ class Nowhere:
     ----------
     watched : object or None
         A module whose output's place in the record is remembered.
+    name : str
+        Its dotted name.
     """
 
     watched: Any = None
+    name: str = ""
 
 
 Start: TypeAlias = AtInput | AtLayer | AtPool | Nowhere

@@ -71,9 +71,7 @@ def divide_by_max(maps: ArrayLike, space: int) -> Normalised:
     Selvaraju et al. 2017, arXiv:1610.02391, with the ReLU applied before.
     """
     array, axes = _maps_and_axes(maps, space)
-    return _divided(
-        _wide(array), np.maximum(_wide(array).max(axis=axes, keepdims=True), 0.0), space, array.dtype
-    )
+    return _divided(_wide(array), np.maximum(_wide(array).max(axis=axes, keepdims=True), 0.0), space, array.dtype)
 
 
 def divide_by_absolute_max(maps: ArrayLike, space: int) -> Normalised:

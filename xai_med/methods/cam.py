@@ -46,12 +46,12 @@ def cam(request: Request, *, detach_weights: bool = False) -> Attribution:
     IdentityError
         Mean over space plus bias differs from the logit.
     """
-    watched, name = request.network.find_layer(request.layer) if request.layer is not None else (None, None)
-    with request.network.trace(request.batch, start=Nowhere(watched), differentiable=request.differentiable) as trace:
+    watched, name = request.network.find_layer(request.layer) if request.layer is not None else (None, "")
+    with request.network.trace(request.batch, start=Nowhere(watched, name), differentiable=request.differentiable) as trace:
         explained = request.explained(trace)
         coefficients = explained.coefficients("cam")
         head = find_head(trace, explained.logits.node)
-        if name is not None and trace.watched_node is not head.node:
+        if watched is not None and trace.watched_node is not head.node:
             raise LayerError(
                 f"the output of layer {name!r} is not what enters the global pool (that is made by "
                 f"{trace.layer_name(head.node)!r}); leave layer= away, or use method='grad_cam'"

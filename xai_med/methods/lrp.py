@@ -3,6 +3,7 @@
 import numpy as np
 
 from xai_med.backend.network import Trace
+from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Array
@@ -13,6 +14,7 @@ from xai_med.request import Attribution, Request
 from xai_med.rules import COMPOSITES, Composite
 
 _EPSILON = 1e-6  # as in the published EpsilonPlus
+_WEIGHTED = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR})
 
 
 @register_method(
@@ -43,6 +45,8 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
     ------
     UnsupportedOperationError
         An operation on the way has no rule; it is named.
+    NotApplicableError
+        The composite has a rule for the first layer, and no layer with weights reads the image itself.
     """
     request.without_layer("lrp")
     if request.differentiable:
@@ -52,6 +56,7 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
         explained = request.explained(trace)
         explained.coefficients("lrp")
         refuse_uncovered(explained.logits.node, trace, rules.name)
+        _refuse_unused_first_rule(explained.logits.node, rules)
         relevance = trace.tensors.stack(
             list(trace.pullback(explained.selection.outputs, request.cotangents(explained, trace), trace.captured)),
             1,
@@ -85,6 +90,19 @@ def refuse_uncovered(logits: Node, trace: Trace, rules: str) -> None:
         raise UnsupportedOperationError(
             f"the rules {rules!r} have none for {uncovered[-1].kind.value}: {listed}; give a composite that has, "
             f"or use method='grad_cam'"
+        )
+
+
+def _refuse_unused_first_rule(logits: Node, rules: Composite) -> None:
+    """Refuse a rule for the first layer where another operation stands between the image and the first weights."""
+    if rules.first is None:
+        return
+    readers = [node for node in logits.ancestors() if any(not parent.parents for parent in node.parents)]
+    if not any(node.kind in _WEIGHTED for node in readers):
+        names = ", ".join(dict.fromkeys(node.name for node in readers))
+        raise NotApplicableError(
+            f"the composite {rules.name!r} has a rule for the layer that reads the image, {rules.first.name}, but the "
+            f"image goes through {names} first; put that outside the model, or use composite='epsilon_plus'"
         )
 
 

@@ -133,7 +133,7 @@ def clear_figure(
     )
     classes, response = _checked(dominant_class, dominant_response, len(names))
     figure: Figure = optional_import("matplotlib.figure", extra="viz").Figure(
-        figsize=(7.6 if image is None else 10.8, 4.2), layout="constrained"
+        figsize=(7.6 if image is None else 10.8, max(4.2, 1.6 + 0.23 * len(np.unique(classes)))), layout="constrained"
     )
     optional_import("matplotlib.backends.backend_agg", extra="viz").FigureCanvasAgg(figure)
     pictures = [("dominant class", colours)]
@@ -145,7 +145,7 @@ def clear_figure(
         axes.set_axis_off()
         axes.set_title(caption, fontsize=9)
     if title is not None:
-        figure.suptitle(wrapped(title, width=90), fontsize=11, **LITERAL)
+        figure.suptitle(wrapped(title, width=38 if image is None else 70), fontsize=11, **LITERAL)
     _add_legend(figure, classes, response, names=names, hues=class_hues(len(names), hues))
     return figure
 

@@ -1,0 +1,79 @@
+"""Trained models on real radiographs: the stated scores in every framework, and where the methods look."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import real_models
+from numpy.testing import assert_allclose
+
+from xai_med import explain, methods
+from xai_med.registry import get_backend
+from xai_med.testing.check_backend import relative
+
+CLASS_NAMES = ("normal", "pneumonia")
+
+
+@pytest.fixture(scope="session")
+def data(shared):
+    return shared / "data"
+
+
+@cache
+def explanation_of_x_rays(framework, folder, method):
+    images = real_models.chest_x_rays(folder)[0]
+    model = get_backend(framework).build(real_models.pneumonia_resnet128(folder))
+    return explain(model, images, method=method, target="all", class_names=CLASS_NAMES, keep_input=False)
+
+
+def test_pneumonia_mnist_scores_are_those_stated(data, backend):
+    stated = real_models.statement(data, "pneumonia_vgg28")
+    images, labels = real_models.pneumonia_mnist(data)
+    found = explain(backend.build(real_models.pneumonia_vgg28(data)), images, method="cam", target="all")
+    assert_allclose(found.scores[:8], stated["reference_logits"], atol=2e-5)
+    margin = found.scores[:, 1] - found.scores[:, 0]
+    assert_allclose(real_models.area_under_curve(margin, labels), stated["metrics"]["test"]["auc"], atol=1e-4)
+    assert_allclose(((margin > 0) == labels).mean(), stated["metrics"]["test"]["accuracy"], atol=1e-4)
+
+
+def test_chest_x_ray_scores_are_those_stated(data, backend):
+    pytest.importorskip("PIL")
+    stated = real_models.statement(data, "pneumonia_resnet128")
+    labels = real_models.chest_x_rays(data)[1]
+    found = explanation_of_x_rays(backend.name, data, "cam")
+    assert_allclose(found.scores[[0, 1, 2, 20, 21, 22]], stated["reference_logits"], atol=2e-5)
+    margin = found.scores[:, 1] - found.scores[:, 0]
+    auc = stated["metrics"]["shared_data/cxr (40 images, unseen patients)"]["auc"]
+    assert_allclose(real_models.area_under_curve(margin, labels), auc, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", methods())
+def test_every_method_runs_on_chest_x_rays(method, data, backend):
+    pytest.importorskip("PIL")
+    found = explanation_of_x_rays(backend.name, data, method)
+    assert found.maps.shape == (40, 2, 128, 128)
+    assert np.isfinite(found.maps).all()
+    assert np.ptp(found.maps, axis=(2, 3)).max(axis=1).min() > 0  # no image without any map
+    assert found.targets[0] == CLASS_NAMES
+
+
+@pytest.mark.parametrize("method", [name for name in methods() if name != "gradient"])
+def test_frameworks_agree_on_chest_x_rays(method, data):
+    pytest.importorskip("PIL")
+    for framework in ("torch", "paddle"):
+        pytest.importorskip(framework)
+    first, second = (explanation_of_x_rays(framework, data, method) for framework in ("torch", "paddle"))
+    assert relative(second.attribution, first.attribution) < 1e-5
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "lrp"])
+def test_evidence_of_pneumonia_lies_in_the_lungs_hardly_more_than_by_chance(method, data, backend):
+    """What the model is known for (see the data's description); a method that said otherwise would invent it."""
+    pytest.importorskip("PIL")
+    _, labels, lungs = real_models.chest_x_rays(data)
+    found = explanation_of_x_rays(backend.name, data, method)
+    sick = labels == 1
+    shares = real_models.share_inside(found.maps[sick, 1], lungs[sick])
+    assert np.isfinite(shares).mean() > 0.8
+    assert 0.25 < np.nanmean(shares) < 0.55
+    assert 0.3 < lungs[sick].mean() < 0.36
