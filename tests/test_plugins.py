@@ -71,7 +71,7 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def example(monkeypatch, installed):
+def example(monkeypatch):
     """The package of tests/plugin, as if it were installed."""
     monkeypatch.setattr(sys, "path", [str(PLUGIN), *sys.path])
     for name in [name for name in sys.modules if name.split(".")[0] == "xai_med_example"]:
@@ -369,11 +369,23 @@ def test_a_missing_module_of_a_plugin_is_told_by_name(installed):
 
 
 @pytest.mark.usefixtures("example")
-@pytest.mark.parametrize("method", ["cam", "clear", "grad_cam", "gradient", "hires_cam"])
+@pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "hires_cam"])
 def test_the_example_backend_agrees_with_every_framework(method, backend):
     found = check_method(method, backends=[get_backend("numpy"), backend])
     assert found.between_frameworks < 1e-7
     assert "numpy: densenet_like" in found.worked
+
+
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize("network", ["resnet_like", "fully_connected_head"])
+def test_the_example_backend_compares_classes(network, backend):
+    blueprint = NETWORKS[network]()
+    numpy, other = (
+        explain(b.build(blueprint, dtype="float64"), example_input(blueprint), method="clear", dtype="float64")
+        for b in (get_backend("numpy"), backend)
+    )
+    assert abs(numpy.attribution - other.attribution).max() < 1e-9
+    assert (numpy.extras["dominant_class"] == other.extras["dominant_class"]).all()
 
 
 @pytest.mark.usefixtures("example")
