@@ -3,10 +3,14 @@
 import copy
 import importlib
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Classes: TypeAlias = int | Sequence[int]
+"""How many classes, from 0, or which."""
 
 _kept: dict[str, Any] = {}
 
@@ -35,19 +39,19 @@ def zennit() -> Any:
     return importlib.import_module("zennit")
 
 
-def captum_saliency(model: Any, images: np.ndarray, classes: int) -> np.ndarray:
+def captum_saliency(model: Any, images: np.ndarray, classes: Classes) -> np.ndarray:
     """Magnitudes of input gradients, (N, K, C, *space)."""
     saliency = importlib.import_module("captum.attr").Saliency(model)
     return _per_class(lambda x, k: saliency.attribute(x, target=k), images, classes)
 
 
-def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: int) -> np.ndarray:
+def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: Classes) -> np.ndarray:
     """Signed Grad-CAM at a layer, (N, K, *layer space)."""
     attribution = importlib.import_module("captum.attr").LayerGradCam(model, model.get_submodule(layer))
     return _per_class(lambda x, k: attribution.attribute(x, target=k)[:, 0], images, classes)
 
 
-def captum_lrp(model: Any, images: np.ndarray, classes: int) -> np.ndarray:
+def captum_lrp(model: Any, images: np.ndarray, classes: Classes) -> np.ndarray:
     """Captum's own default: the epsilon rule everywhere, (N, K, C, *space)."""
     own = copy.deepcopy(model)
     lrp = importlib.import_module("captum.attr").LRP(own)
@@ -55,7 +59,7 @@ def captum_lrp(model: Any, images: np.ndarray, classes: int) -> np.ndarray:
         return _per_class(lambda x, k: lrp.attribute(x, target=k), images, classes)
 
 
-def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes: int) -> np.ndarray:
+def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes: Classes) -> np.ndarray:
     """CAM before any normalisation, (N, K, *layer space)."""
     import torch
 
@@ -63,11 +67,11 @@ def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes:
     with extractor:
         with torch.no_grad():
             model(torch.from_numpy(np.array(images)))
-        maps = [extractor(k, normalized=False)[0].numpy() for k in range(classes)]
+        maps = [extractor(k, normalized=False)[0].numpy() for k in _listed(classes)]
     return np.stack(maps, axis=1)
 
 
-def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: int, canonizers: tuple[Any, ...] = ()) -> np.ndarray:
+def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: Classes, canonizers: tuple[Any, ...] = ()) -> np.ndarray:
     """Zennit's EpsilonPlus from the logit, (N, K, C, *space)."""
     import torch
 
@@ -78,9 +82,8 @@ def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: int, canonizers
     composite = composites.EpsilonPlus(canonizers=list(canonizers))
 
     def relevance(x: Any, k: int) -> Any:
-        chosen = torch.eye(classes, dtype=x.dtype)[[k]]
         with attribution.Gradient(model=own, composite=composite) as attributor:
-            return attributor(x, lambda output: output * chosen)[1]
+            return attributor(x, lambda output: output * (torch.arange(output.shape[1]) == k))[1]
 
     with _without_hook_warnings():
         return _per_class(relevance, images, classes)
@@ -93,14 +96,18 @@ def merged(*pairs: tuple[str, str]) -> Any:
     return canonizers.NamedMergeBatchNorm([([convolution], norm) for convolution, norm in pairs])
 
 
-def _per_class(function: Any, images: np.ndarray, classes: int) -> np.ndarray:
+def _per_class(function: Any, images: np.ndarray, classes: Classes) -> np.ndarray:
     import torch
 
     found = []
-    for k in range(classes):
+    for k in _listed(classes):
         x = torch.from_numpy(np.array(images)).requires_grad_()
         found.append(function(x, k).detach().numpy())
     return np.stack(found, axis=1)
+
+
+def _listed(classes: Classes) -> Sequence[int]:
+    return range(classes) if isinstance(classes, int) else classes
 
 
 @contextmanager

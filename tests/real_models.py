@@ -73,7 +73,7 @@ def chest_x_rays(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with Image.open(data / "cxr" / row["file"]) as image:
             pixels.append(np.asarray(image.convert("L").resize((128, 128), Image.Resampling.BOX)))
         with Image.open(data / "cxr" / row["lung_mask"]) as image:
-            lungs.append(np.asarray(image.convert("L").point(lambda v: 255 * (v > 0)).resize((128, 128), Image.Resampling.BOX)) / 255.0)
+            lungs.append(np.asarray(image.convert("F").resize((128, 128), Image.Resampling.BOX)) / 255.0)
     images = _normalised(np.stack(pixels)[:, None], statement(data, "pneumonia_resnet128"))
     return images, np.array([int(row["label"]) for row in rows]), np.stack(lungs)
 

@@ -467,11 +467,8 @@ def test_a_network_without_relus_has_nothing_for_a_relu_rule(backend):
             explain(model, images, method="clear", relu=relu, target="all")
 
 
-@pytest.mark.parametrize("name", ["forked", "smooth"])
-def test_relevance_through_a_product_of_features_is_refused(backend, name):
-    blueprint = NETWORKS[name]()
-    if not any(step.operation == "multiply" for step in blueprint.steps):
-        pytest.skip("the network multiplies nothing")
+def test_relevance_through_a_product_of_features_is_refused(backend):
+    blueprint = changed(NETWORKS["resnet_like"](), "a_sum", operation="multiply", options={})
     with pytest.raises(UnsupportedOperationError, match=r"have none for multiply: .*; give a composite that has"):
         explain(backend.build(blueprint), example_input(blueprint), method="lrp", target=0)
 

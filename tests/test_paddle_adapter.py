@@ -247,7 +247,7 @@ def test_every_choke_point_is_put_back(resnet, image):
     assert all(during)
     after = {(id(owner), name): vars(owner)[name] for owner, name in choke_points()}
     assert all(after[key] is value for key, value in before.items())
-    assert not any((getattr(value, "__module__", None) or "").startswith("xai_med") for value in after.values() if callable(value))
+    assert not any(str(getattr(value, "__module__", "")).startswith("xai_med") for value in after.values())
     assert paddle.is_grad_enabled()
 
 

@@ -45,15 +45,15 @@ def empty_registry(monkeypatch):
 def installed(monkeypatch):
     """A function that pretends that packages with these entry points are installed."""
     real = importlib.metadata.entry_points
+    points: list[EntryPoint] = []
+
+    def listed(**chosen: str) -> list[EntryPoint]:
+        return [*real(**chosen), *(point for point in points if point.matches(**chosen))]
 
     def install(group: str, **targets: str) -> None:
-        points = [EntryPoint(name, target, group) for name, target in targets.items()]
-        monkeypatch.setattr(
-            importlib.metadata,
-            "entry_points",
-            lambda *, group: [*real(group=group), *(point for point in points if point.group == group)],
-        )
+        points.extend(EntryPoint(name, target, group) for name, target in targets.items())
 
+    monkeypatch.setattr(importlib.metadata, "entry_points", listed)
     return install
 
 
@@ -71,23 +71,13 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def example(monkeypatch):
+def example(monkeypatch, installed):
     """The package of tests/plugin, as if it were installed."""
     monkeypatch.setattr(sys, "path", [str(PLUGIN), *sys.path])
     for name in [name for name in sys.modules if name.split(".")[0] == "xai_med_example"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(
-        importlib.metadata,
-        "entry_points",
-        lambda *, group: {
-            METHODS: [EntryPoint("hires_cam", "xai_med_example.hires_cam:hires_cam", METHODS)],
-            BACKENDS: [
-                EntryPoint("numpy", "xai_med_example.backend:NumpyBackend", BACKENDS),
-                EntryPoint("torch", "xai_med_torch:TorchBackend", BACKENDS),
-                EntryPoint("paddle", "xai_med_paddle:PaddleBackend", BACKENDS),
-            ],
-        }[group],
-    )
+    installed(METHODS, hires_cam="xai_med_example.hires_cam:hires_cam")
+    installed(BACKENDS, numpy="xai_med_example.backend:NumpyBackend")
 
 
 def nothing(request, *, strength=1.0):

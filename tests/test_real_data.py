@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import real_models
 from numpy.testing import assert_allclose
+from parity import map_differences
 
 from xai_med import explain, methods
 from xai_med.registry import get_backend
-from xai_med.testing.check_backend import relative
 
 CLASS_NAMES = ("normal", "pneumonia")
 
@@ -19,11 +19,20 @@ def data(shared):
     return shared / "data"
 
 
+@pytest.fixture
+def both():
+    """The frameworks that are compared."""
+    pytest.importorskip("PIL")
+    for framework in ("torch", "paddle"):
+        pytest.importorskip(framework)
+    return "torch", "paddle"
+
+
 @cache
-def explanation_of_x_rays(framework, folder, method):
+def explanation_of_x_rays(framework, folder, method, dtype="float32"):
     images = real_models.chest_x_rays(folder)[0]
     model = get_backend(framework).build(real_models.pneumonia_resnet128(folder))
-    return explain(model, images, method=method, target="all", class_names=CLASS_NAMES, keep_input=False)
+    return explain(model, images, method=method, target="all", dtype=dtype, class_names=CLASS_NAMES)
 
 
 def test_pneumonia_mnist_scores_are_those_stated(data, backend):
@@ -57,13 +66,32 @@ def test_every_method_runs_on_chest_x_rays(method, data, backend):
     assert found.targets[0] == CLASS_NAMES
 
 
-@pytest.mark.parametrize("method", [name for name in methods() if name != "gradient"])
-def test_frameworks_agree_on_chest_x_rays(method, data):
-    pytest.importorskip("PIL")
-    for framework in ("torch", "paddle"):
-        pytest.importorskip(framework)
-    first, second = (explanation_of_x_rays(framework, data, method) for framework in ("torch", "paddle"))
-    assert relative(second.attribution, first.attribution) < 1e-5
+@pytest.mark.parametrize("method", methods())
+def test_frameworks_agree_on_chest_x_rays(method, both, data):
+    """In float32 a ReLU input or two pool cells as good as equal decide otherwise in a few maps, in any framework."""
+    first, second = (explanation_of_x_rays(framework, data, method) for framework in both)
+    in_float32 = map_differences(first.attribution, second.attribution)
+    assert np.median(in_float32) < 1e-6
+    if method in ("cam", "grad_cam"):
+        assert in_float32.max() < 1e-5
+    assert (in_float32 > 1e-5).mean() < 0.15
+
+
+@pytest.mark.parametrize("method", methods())
+def test_frameworks_agree_in_float64_on_chest_x_rays(method, both, data):
+    first, second = (explanation_of_x_rays(framework, data, method, dtype="float64") for framework in both)
+    assert map_differences(first.attribution, second.attribution).max() < 1e-7
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp", "clear"])
+def test_frameworks_differ_no_more_than_the_widths_of_their_numbers(method, both, data):
+    narrow, wide = (
+        [explanation_of_x_rays(framework, data, method, dtype=dtype).attribution for framework in both]
+        for dtype in ("float32", "float64")
+    )
+    between = map_differences(*narrow).max()
+    rounding = max(map_differences(a, b).max() for a, b in zip(narrow, wide, strict=True))
+    assert between < 3 * rounding
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "lrp"])

@@ -83,6 +83,10 @@ def explain(
     attribution = chosen(request, settings)
     tensors = request.network.tensors
     maps = tensors.to_numpy(attribution.maps)
+    if maps.ndim != 2 + len(request.space):
+        raise ShapeError(
+            f"{chosen.name} gave maps of shape {maps.shape} for {len(request.space)} space axes; report this"
+        )
     _refuse_non_finite(maps, chosen.name)
     resized = resize(maps.astype(np.promote_types(maps.dtype, np.float32)), request.space).astype(np.float32)
     selection = attribution.explained.selection

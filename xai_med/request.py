@@ -110,7 +110,7 @@ class Request:
         if logits.squash and self.activation and logits.squash != self.activation:
             raise SettingError(f"activation={self.activation!r} was given, the model itself ends in a {logits.squash}")
         activation = logits.squash or self.activation
-        context = Context(trace.output, logits, trace.tensors, self.class_names, activation)
+        context = Context(trace.output, logits, trace.tensors, self.class_names, activation, trace.is_tensor)
         with trace.recording():
             selection = self.target.select(context)
         if selection.outputs is logits.values:

@@ -1,5 +1,6 @@
 """A target applied to the logits of a batch: what is pulled back, and what it is called."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,8 @@ class Context:
         Of the model's outputs.
     activation : str or None
         ``"sigmoid"`` or ``"softmax"``: from the trace, or from the caller.
+    is_tensor : callable
+        Whether a value is a native tensor.
     """
 
     output: Any
@@ -61,6 +64,7 @@ class Context:
     tensors: Tensors
     class_names: tuple[str, ...] | None
     activation: str | None
+    is_tensor: Callable[[object], bool]
 
     @property
     def values(self) -> Array:

@@ -226,7 +226,7 @@ class FunctionOfOutput:
     def select(self, context: Context) -> Selection:
         """Evaluate the function."""
         scores = self.function(context.output)
-        if not hasattr(scores, "shape") or isinstance(scores, np.ndarray):
+        if not context.is_tensor(scores):
             raise TargetError(
                 f"the target function must return a tensor of the model's framework, got {type(scores).__name__}"
             )

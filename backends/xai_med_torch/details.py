@@ -15,10 +15,11 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
     "linear": ("input", "weight", "bias"),
     "batch_norm": ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps"),
-    "avg_pool": ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    "avg_pool": ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
     "adaptive_avg_pool": ("input", "output_size"),
     "reduce": ("input", "dim", "keepdim"),
     "dropout": ("input", "p", "training"),
+    "rrelu": ("input", "lower", "upper", "training"),
     "transpose": ("input", "dim0", "dim1"),
     "permute": ("input", "dims"),
 }
@@ -110,7 +111,7 @@ def _average_pool(function: Callable[..., Any], args: Any, kwargs: Any) -> Detai
     given = bind("avg_pool", function, args, kwargs)
     signal, kernel = given["input"], _sizes(given["kernel_size"], space)
     padding = _sizes(given.get("padding") or 0, space)
-    is_global = tuple(signal.shape)[2:] == kernel and not any(padding)
+    is_global = tuple(signal.shape)[2:] == kernel and not any(padding) and given.get("divisor_override") is None
     return Details(signal=signal, space=space, is_global=is_global)
 
 
@@ -167,6 +168,13 @@ def _dropout(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     return Details(signal=signal, is_active=bool(training) and probability > 0)
 
 
+def _activation(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    if not function.__name__.startswith("rrelu"):
+        return NO_DETAILS
+    given = bind("rrelu", function, args, kwargs)
+    return Details(is_active=bool(given.get("training", False)))
+
+
 def _normalisation(_: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     signal = args[0] if args else kwargs["input"]
     return Details(signal=signal)
@@ -193,5 +201,6 @@ _READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {
     Kind.MAXIMUM: _reduction,
     Kind.PERMUTE: _permutation,
     Kind.DROPOUT: _dropout,
+    Kind.ACTIVATION: _activation,
     Kind.RANDOM: _random,
 }

@@ -134,7 +134,8 @@ class TorchFramework:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             raise ModelError(f"the model is wrapped in {type(model).__name__}; explain model.module")
         for part in model.modules():
-            if isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod"):
+            is_compiled = hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None
+            if is_compiled or isinstance(part, torch.jit.ScriptModule):
                 raise ModelError(
                     f"a part of the model ({type(part).__name__}) is scripted or compiled; explain the original"
                 )
@@ -158,7 +159,9 @@ class TorchFramework:
             if isinstance(x, np.ndarray):
                 if x.dtype.kind != "f":
                     raise DtypeError(_not_floating(x.dtype))
-                return torch.tensor(x, dtype=like.dtype, device=like.device)
+                # PyTorch reads neither negative strides nor the other byte order
+                plain = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
+                return torch.tensor(plain, dtype=like.dtype, device=like.device)
             if not isinstance(x, torch.Tensor):
                 raise DtypeError(
                     f"images must be a torch.Tensor or a NumPy array for a PyTorch model, got {type(x).__name__}"

@@ -58,7 +58,7 @@ class Interception(TorchFunctionMode):
         """Run one call, through the tracer unless it only looks at a tensor."""
         described = _describe(func)
         kwargs = kwargs or {}
-        if described.is_silent:
+        if described.is_silent or getattr(_active, "tracer", None) is None:  # the tracer's own operations
             return func(*args, **kwargs)
         return self._tracer.call(
             Call(
@@ -97,7 +97,11 @@ def _after(module: torch.nn.Module, _: Any, output: Any) -> Any:
     tracer = getattr(_active, "tracer", None)
     if tracer is None:
         return None
-    handed = tracer.leave_module(module, output)
+    _active.tracer = None
+    try:
+        handed = tracer.leave_module(module, output)
+    finally:
+        _active.tracer = tracer
     return None if handed is output else handed
 
 

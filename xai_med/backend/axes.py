@@ -22,6 +22,7 @@ _SAME_AXES = frozenset(
         Kind.SOFTMAX,
         Kind.ADD,
         Kind.MULTIPLY,
+        Kind.DIVIDE,
         Kind.DROPOUT,
         Kind.CONCATENATE,
         Kind.STEP,

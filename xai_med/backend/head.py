@@ -20,7 +20,7 @@ class Head:
     Parameters
     ----------
     features : tensor of shape (N, C, *space)
-        What enters the pool, channels first, without the bias of a class-kernel convolution.
+        What enters the pool, channels first, without the bias of class kernels.
     entering : tensor
         What enters the pool, as the model has it; cotangents go here.
     order : tuple of int
@@ -51,7 +51,9 @@ def find_head(trace: Trace, logits: Node) -> Head:
     """
     linear: Node | None = None
     node = logits
-    while not (node.parents and is_global_average(node.kind, node.details, node.parents[0])):
+    *_, network_input = logits.ancestors()
+    space = len(network_input.shape) - 2
+    while not (node.parents and is_global_average(node.kind, node.details, node.parents[0], space)):
         if node.kind is Kind.LINEAR or _is_pointwise(node):
             if linear is not None:
                 raise _refusal(f"a hidden layer stands between the pool and the output ({node.name})")
@@ -80,7 +82,7 @@ def _head(trace: Trace, entering: Tensor, made_by: Node, linear: Node | None) ->
         weight = linear.details.weight
         weight = tensors.reshape(weight, shape_of(weight)[:2])
         return Head(features, entering, order, made_by, weight, linear.details.bias)
-    bias = made_by.details.bias if made_by.kind is Kind.CONVOLUTION else None
+    bias = made_by.details.bias if made_by.kind in (Kind.CONVOLUTION, Kind.LINEAR) else None
     if bias is not None:
         features = features - tensors.reshape(tensors.stop_gradient(bias), (1, -1, *(1,) * space))
     return Head(features, entering, order, made_by, None, bias)

@@ -49,7 +49,7 @@ class Tensors(Protocol):
         ...
 
     def where(self, condition: Tensor, if_true: Tensor | float, if_false: Tensor | float) -> Tensor:
-        """Choose by element; `condition` is a boolean tensor, at least one of the others a tensor, whose dtype holds."""
+        """Choose by element; at least one of the two is a tensor, and the result has its dtype."""
         ...
 
     def sum(self, tensor: Tensor, axes: Sequence[int], *, keep: bool = False) -> Tensor:

@@ -10,7 +10,6 @@ from xai_med.backend.tensors import Tensor, Tensors
 from xai_med.backend.tracer import Tracer
 from xai_med.errors import GradientError
 
-
 CUT = (
     "the explained score does not depend on the layer or input through any differentiable path: it was cut by "
     "detach, by rounding or an integer operation, or the layer is not on the way to the output"

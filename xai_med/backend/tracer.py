@@ -31,6 +31,7 @@ _DETAILED = frozenset(
         Kind.MAXIMUM,
         Kind.PERMUTE,
         Kind.DROPOUT,
+        Kind.ACTIVATION,  # some draw random slopes
         Kind.RANDOM,
     }
 )
@@ -198,7 +199,7 @@ class Tracer:
             details=details if details is NO_DETAILS else replace(details, signal=None, linear_map=None),
         )
         self._assign(call, node, tensors)
-        if is_global_average(node.kind, details, parents[0]):
+        if is_global_average(node.kind, details, parents[0], self._space):
             signal = details.signal if details.signal is not None else call.args[0]
             self.pooled = (self.resolve(signal), node)
         return node
@@ -228,7 +229,7 @@ class Tracer:
         parent = node.parents[0]
         if signal is None or call.writes_in_place:
             return result
-        if not (is_global_average(node.kind, node.details, parent) or _leaves_space(node, self._space)):
+        if not (is_global_average(node.kind, node.details, parent, self._space) or _leaves_space(node, self._space)):
             if _has_space(node, self._space):
                 self.capture.drop()
             return result
@@ -242,15 +243,13 @@ class Tracer:
         return result
 
 
-def is_global_average(kind: Kind, details: Details, parent: Node) -> bool:
-    """Whether an operation averages over all space axes, whatever its form."""
+def is_global_average(kind: Kind, details: Details, parent: Node, space: int) -> bool:
+    """Whether an operation averages over all space axes of the network's input, whatever its form."""
     if kind is Kind.AVERAGE_POOL:
         return details.is_global
     if kind is not Kind.MEAN or details.reduced is None:
         return False
-    names = [parent.axes[axis] for axis in details.reduced]
-    wanted = [name for name in parent.axes if name.isdigit()]
-    return bool(wanted) and sorted(names) == sorted(wanted)
+    return sorted(parent.axes[axis] for axis in details.reduced) == list(image_axes(space)[2:])
 
 
 def _has_space(node: Node, space: int) -> bool:

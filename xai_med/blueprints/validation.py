@@ -70,9 +70,7 @@ def planned(blueprint: Blueprint) -> tuple[PlannedStep, ...]:
     """
     check_blueprint(blueprint)
     space_axes = len(blueprint.input_shape) - 1
-    return tuple(
-        PlannedStep(step, MappingProxyType(options_of(step)), space_axes) for step in blueprint.steps
-    )
+    return tuple(PlannedStep(step, MappingProxyType(options_of(step)), space_axes) for step in blueprint.steps)
 
 
 def options_of(step: Step) -> dict[str, Any]:

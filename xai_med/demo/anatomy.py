@@ -115,9 +115,7 @@ def _pose(random: np.random.Generator, size: int) -> tuple[Array, Array, ToPixel
     return body[..., 0], body[..., 1], to_pixels
 
 
-def _lung(
-    side: int, x: Array, y: Array, base: float, width: float, apex: float, depth: float, edge: float
-) -> Lung:
+def _lung(side: int, x: Array, y: Array, base: float, width: float, apex: float, depth: float, edge: float) -> Lung:
     outward = side * x
     roundness = np.sqrt(1 - np.clip((0.3 - y) / (0.3 - apex), 0, 1) ** 2.4)
     lateral = 0.30 + (width - 0.30) * roundness

@@ -4,6 +4,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -12,8 +13,8 @@ from xai_med.backend.tensors import Array
 from xai_med.demo.network import demo_blueprint
 from xai_med.demo.phantoms import FINDINGS, Phantoms
 from xai_med.errors import MissingDependencyError
-from xai_med.front_door import explain
 from xai_med.explanation import Explanation
+from xai_med.front_door import explain
 from xai_med.registry import get_backend
 
 METHODS = ("cam", "grad_cam", "gradient", "lrp", "clear")
@@ -35,8 +36,8 @@ class Measured:
         Per image, all findings.
     hits : ndarray of shape (F,), float64
         Share of present findings whose map has its peak there, finding by finding.
-    agreement : float or None
-        Largest difference to the first framework's maps, relative to the range of each map; None for the first.
+    differences : ndarray of shape (N * F,), float64, or None
+        Of each map: largest difference to the first framework's, relative to its range; None for the first.
     maps : ndarray of shape (N, F, H, W), float32
     example : Explanation
         Of the example phantom alone.
@@ -46,7 +47,7 @@ class Measured:
     framework: str
     seconds: float
     hits: Array
-    agreement: float | None
+    differences: Array | None
     maps: Array
     example: Explanation
 
@@ -94,7 +95,9 @@ def measure(
         for method in METHODS:
             progress(f"{method} in {framework}")
             example = phantoms.images[example_index(phantoms)][None]
-            first = explain(model, example, method=method, target="all", class_names=FINDINGS)
+            # the picture of CLEAR is to show each finding's own best places
+            settings: dict[str, Any] = {"calibrate": "per_class_max"} if method == "clear" else {}
+            first = explain(model, example, method=method, target="all", class_names=FINDINGS, **settings)
             maps, seconds = _all_maps(model, phantoms, method)
             earlier = next((r.maps for r in results if r.method == method), None)
             results.append(
@@ -103,7 +106,7 @@ def measure(
                     framework=framework,
                     seconds=seconds,
                     hits=hit_rates(peaks(maps), nearby, phantoms.labels),
-                    agreement=None if earlier is None else relative_difference(earlier, maps),
+                    differences=None if earlier is None else relative_differences(earlier, maps),
                     maps=maps,
                     example=first,
                 )
@@ -112,6 +115,7 @@ def measure(
 
 
 def _all_maps(model: object, phantoms: Phantoms, method: str) -> tuple[Array, float]:
+    explain(model, phantoms.images[:_CHUNK], method=method, target="all", keep_input=False)  # frameworks plan at first
     started = time.perf_counter()
     maps = [
         explain(model, phantoms.images[start : start + _CHUNK], method=method, target="all", keep_input=False).maps
@@ -147,9 +151,9 @@ def centre_hit_rates(phantoms: Phantoms) -> Array:
     return hit_rates(points, dilated(phantoms.masks), phantoms.labels)
 
 
-def relative_difference(first: Array, second: Array) -> float:
-    """Largest difference of two sets of maps, relative to the range of each map of the first."""
+def relative_differences(first: Array, second: Array) -> Array:
+    """Largest difference of each map to its counterpart, relative to the range of the first, flattened."""
     axes = tuple(range(2, first.ndim))
     span = np.ptp(first, axis=axes)
     difference = np.abs(first.astype(np.float64) - second).max(axis=axes)
-    return float((difference / np.where(span > 0, span, 1)).max())
+    return np.asarray(difference / np.where(span > 0, span, 1)).ravel()

@@ -89,9 +89,7 @@ def _residual_block(
     )
 
 
-def _convolution(
-    name: str, source: str, shape: tuple[int, int, int], random: np.random.Generator
-) -> tuple[Step, ...]:
+def _convolution(name: str, source: str, shape: tuple[int, int, int], random: np.random.Generator) -> tuple[Step, ...]:
     """Convolve without bias, which the batch norm behind brings; `shape` is (filters, channels, kernel)."""
     filters, channels, kernel = shape
     deviation = np.sqrt(2 / (channels * kernel**2))

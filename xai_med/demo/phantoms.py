@@ -100,9 +100,7 @@ def _check_integer(name: str, value: int, *, least: int) -> None:
         raise SettingError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
-def _add_findings(
-    chest: Chest, random: list[np.random.Generator], present: Array
-) -> tuple[Array, Array, Array]:
+def _add_findings(chest: Chest, random: list[np.random.Generator], present: Array) -> tuple[Array, Array, Array]:
     """Displace air by fluid or infiltrate, then add the nodule where lung is still seen."""
     masks = np.zeros((len(FINDINGS), chest.size, chest.size), bool)
     air, added = chest.air, np.zeros_like(chest.air)
@@ -158,9 +156,7 @@ def _nodule(chest: Chest, random: np.random.Generator, allowed: Array) -> tuple[
     return added, (distance < 1) & chest.lungs
 
 
-def _place(
-    chest: Chest, random: np.random.Generator, allowed: Array, radius: float
-) -> tuple[float, float, float]:
+def _place(chest: Chest, random: np.random.Generator, allowed: Array, radius: float) -> tuple[float, float, float]:
     """Centre of a disc within `allowed`, and its radius: smaller only where no room is left."""
     room = ndimage.distance_transform_edt(allowed) * 2 / chest.size
     radius = min(radius, 0.8 * float(room.max()))

@@ -19,21 +19,25 @@ Row = tuple[str, ...]
 
 
 def table(measured: Sequence[Measured], phantoms: Phantoms) -> tuple[Row, list[Row]]:
-    """Header and rows: method, framework, milliseconds, agreement, hits by finding; last the centre's."""
-    header = ("method", "framework", "ms/image", "differs by", *FINDINGS, "all")
+    """Header and rows: method, framework, milliseconds, differences, hits by finding; last the centre's."""
+    header = ("method", "framework", "ms/image", "differs", "at most", *FINDINGS, "all")
     counts = phantoms.labels.sum(axis=0)
     rows = [
         (
             one.method,
             one.framework,
             f"{1000 * one.seconds:.1f}",
-            "reference" if one.agreement is None else f"{one.agreement:.1e}",
+            *(
+                ("", "")
+                if one.differences is None
+                else (f"{np.median(one.differences):.0e}", f"{one.differences.max():.0e}")
+            ),
             *_percent(one.hits, counts),
         )
         for one in measured
     ]
-    rows.append(("centre of the image", "", "", "", *_percent(centre_hit_rates(phantoms), counts)))
-    rows.append(("present in", "", "", "", *(str(count) for count in counts), str(counts.sum())))
+    rows.append(("centre of the image", "", "", "", "", *_percent(centre_hit_rates(phantoms), counts)))
+    rows.append(("present in", "", "", "", "", *(str(count) for count in counts), str(counts.sum())))
     return header, rows
 
 
@@ -79,7 +83,7 @@ def write_pictures(folder: Path, measured: Sequence[Measured], phantoms: Phantom
     for one in measured:
         name = f"{one.method}_{one.framework}.png"
         if one.method == "clear":
-            save_figure(one.example.figure(), folder / name)
+            save_figure(one.example.figure(brightest=99), folder / name)
             written.append((name, f"CLEAR in {one.framework}: the dominant finding, place by place"))
             overlays = f"clear_responses_{one.framework}.png"
             save_figure(one.example.figure(overlays=True), folder / overlays)

@@ -9,6 +9,12 @@ from xai_med.demo.report import as_text, remarks, table, write_page, write_pictu
 
 SEED = 977  # apart from every seed of training and of the tests
 
+LEGEND = """\
+Percentages: present findings whose map peaks in the finding or within {tolerance} pixels of it.
+'differs', 'at most': the median and the worst map's largest difference to {reference}'s, relative to its range, in
+float32; the worst is where a max pool or ReLU decided otherwise on values that are equal up to rounding.
+The network was trained on labels and, with a small weight, on the places of findings: that cam hits is trained in."""
+
 
 def run_demo(folder: Path, *, count: int = 100, say: Callable[[str], None] = print) -> Path:
     """Explain phantoms by every method in every installed framework, and write what was found.
@@ -42,10 +48,7 @@ def run_demo(folder: Path, *, count: int = 100, say: Callable[[str], None] = pri
     say("")
     say(as_text(header, rows))
     say("")
-    say(
-        f"Percentages: present findings whose map peaks in the finding or within {TOLERANCE_PIXELS} pixels of it.\n"
-        f"'differs by': largest difference to {frameworks[0]}, relative to each map's range (float32)."
-    )
+    say(LEGEND.format(tolerance=TOLERANCE_PIXELS, reference=frameworks[0]))
     for text in texts:
         say(text)
     pictures = write_pictures(folder, measured, made)

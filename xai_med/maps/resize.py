@@ -45,9 +45,7 @@ def interpolation_matrix(source: int, target: int, *, align_corners: bool = Fals
     return matrix
 
 
-def resize(
-    maps: Tensor, space: Sequence[int], *, tensors: Tensors = NUMPY, align_corners: bool = False
-) -> Tensor:
+def resize(maps: Tensor, space: Sequence[int], *, tensors: Tensors = NUMPY, align_corners: bool = False) -> Tensor:
     """Resize the last axes of a tensor to `space`, linearly along each.
 
     Parameters

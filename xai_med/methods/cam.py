@@ -47,7 +47,9 @@ def cam(request: Request, *, detach_weights: bool = False) -> Attribution:
         Mean over space plus bias differs from the logit.
     """
     watched, name = request.network.find_layer(request.layer) if request.layer is not None else (None, "")
-    with request.network.trace(request.batch, start=Nowhere(watched, name), differentiable=request.differentiable) as trace:
+    with request.network.trace(
+        request.batch, start=Nowhere(watched, name), differentiable=request.differentiable
+    ) as trace:
         explained = request.explained(trace)
         coefficients = explained.coefficients("cam")
         head = find_head(trace, explained.logits.node)

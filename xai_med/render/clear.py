@@ -28,6 +28,8 @@ def clear_picture(
     hues: Sequence[float] | None = None,
     image: ArrayLike | None = None,
     opacity: float = 1.0,
+    brightest: float = 100.0,
+    gamma: float = 1.0,
 ) -> Array:
     """Colour each pixel by its dominant class, as bright as that class responds there.
 
@@ -36,7 +38,7 @@ def clear_picture(
     dominant_class : array-like of shape (H, W), int
         From 0 to `number_of_classes` - 1, or -1 where no class responds; such pixels are black.
     dominant_response : array-like of shape (H, W)
-        At least 0; brightness is this divided by its maximum.
+        At least 0; brightness is this divided by its maximum, unless `brightest` says otherwise.
     number_of_classes : int
         Of the model, not only of those that occur.
     hues : sequence of float, optional
@@ -45,6 +47,11 @@ def clear_picture(
         Shown below the colours, see `xai_med.render.overlay.displayed`.
     opacity : float
         Of the colours over the image, from 0 to 1.
+    brightest : float
+        Percentile of the responses that gets full brightness; 100, the maximum, leaves maps with a few strong
+        pixels dark, 99 is a usual choice. Responses above it are equally bright.
+    gamma : float
+        Brightness is raised to this power; below 1 shows weak responses.
 
     Returns
     -------
@@ -66,10 +73,12 @@ def clear_picture(
     are not specified there.
     """
     classes, response = _checked(dominant_class, dominant_response, number_of_classes)
+    if not (0.0 < brightest <= 100.0 and gamma > 0.0):
+        raise SettingError(f"brightest is a percentile up to 100 and gamma positive, got {brightest!r} and {gamma!r}")
     colours = np.zeros((*classes.shape, 3))
     if response.any():
         hue = np.asarray(class_hues(number_of_classes, hues))[np.maximum(classes, 0)]
-        brightness = np.where(classes < 0, 0.0, response / response.max())
+        brightness = np.where(classes < 0, 0.0, np.clip(response / _full(response, brightest), 0.0, 1.0) ** gamma)
         hsv = np.stack([hue, np.ones_like(hue), brightness], axis=-1)
         colours = np.asarray(optional_import("matplotlib.colors", extra="viz").hsv_to_rgb(hsv))
     if not 0.0 <= opacity <= 1.0:
@@ -102,13 +111,15 @@ def clear_figure(
     hues: Sequence[float] | None = None,
     image: ArrayLike | None = None,
     opacity: float = 1.0,
+    brightest: float = 100.0,
+    gamma: float = 1.0,
     title: str | None = None,
 ) -> "Figure":
     """Draw the CLEAR picture with a legend of the classes that occur, beside the original if it is given.
 
     Parameters
     ----------
-    dominant_class, dominant_response, hues, image, opacity
+    dominant_class, dominant_response, hues, image, opacity, brightest, gamma
         See `clear_picture`.
     names : sequence of str
         One per class of the model; shown literally.
@@ -130,6 +141,8 @@ def clear_figure(
         hues=hues,
         image=image,
         opacity=opacity,
+        brightest=brightest,
+        gamma=gamma,
     )
     classes, response = _checked(dominant_class, dominant_response, len(names))
     figure: Figure = optional_import("matplotlib.figure", extra="viz").Figure(
@@ -146,8 +159,21 @@ def clear_figure(
         axes.set_title(caption, fontsize=9)
     if title is not None:
         figure.suptitle(wrapped(title, width=38 if image is None else 70), fontsize=11, **LITERAL)
-    _add_legend(figure, classes, response, names=names, hues=class_hues(len(names), hues))
+    full = (
+        f"full brightness: response {_full(response, brightest):.3g}"
+        if response.any()
+        else "no class responds anywhere"
+    )
+    full += f" and above (percentile {brightest:g})" if brightest < 100.0 and response.any() else ""
+    full += f", gamma {gamma:g}" if gamma != 1.0 else ""
+    _add_legend(figure, classes, response, names=names, hues=class_hues(len(names), hues), brightness=full)
     return figure
+
+
+def _full(response: Array, brightest: float) -> float:
+    """The response that gets full brightness."""
+    chosen = float(np.percentile(response, brightest))
+    return chosen if chosen > 0.0 else float(response.max())
 
 
 def _checked(dominant_class: ArrayLike, dominant_response: ArrayLike, number_of_classes: int) -> tuple[Array, Array]:
@@ -168,7 +194,9 @@ def _checked(dominant_class: ArrayLike, dominant_response: ArrayLike, number_of_
     return classes, response
 
 
-def _add_legend(figure: Any, classes: Array, response: Array, *, names: Sequence[str], hues: Sequence[float]) -> None:
+def _add_legend(
+    figure: Any, classes: Array, response: Array, *, names: Sequence[str], hues: Sequence[float], brightness: str
+) -> None:
     colors = optional_import("matplotlib.colors", extra="viz")
     patches = optional_import("matplotlib.patches", extra="viz")
     shown = (classes >= 0) & (response > 0)
@@ -182,7 +210,7 @@ def _add_legend(figure: Any, classes: Array, response: Array, *, names: Sequence
     legend = figure.legend(handles, [str(number) for number in range(len(entries))], loc="outside right upper")
     for text, (label, _) in zip(legend.get_texts(), entries, strict=True):
         text.set(text=label, fontsize=9, **LITERAL)
-    notes = [f"full brightness: response {response.max():.3g}" if shown.any() else "no class responds anywhere"]
+    notes = [brightness]
     close = _close_hues(present, hues)
     if close:
         notes.append("similar colours: " + "; ".join(f"{names[a]} / {names[b]}" for a, b in close))

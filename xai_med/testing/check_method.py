@@ -64,6 +64,8 @@ def check_method(name: str, *, backends: Sequence[Backend] = ()) -> MethodConfor
     method = get_method(name)
     _check_card(method)
     chosen = list(backends) or [get_backend(n) for n in _FRAMEWORKS if importlib.util.find_spec(n) is not None]
+    if not chosen:
+        raise ConformanceError("no framework is installed to check the method in; give backends=")
     worked: list[str] = []
     refused: list[str] = []
     largest = 0.0

@@ -64,9 +64,7 @@ def _residual_block(
 ) -> tuple[Step, ...]:
     outputs, inputs = channels
     body = (
-        convolution(
-            generator, f"{name}_conv1", source, (outputs, inputs, 3, 3), bias=False, stride=stride, padding=1
-        ),
+        convolution(generator, f"{name}_conv1", source, (outputs, inputs, 3, 3), bias=False, stride=stride, padding=1),
         batch_norm(generator, f"{name}_norm1", f"{name}_conv1", outputs, centred=bias_free),
         plain(f"{name}_relu1", "relu", f"{name}_norm1", style="in_place"),
         convolution(

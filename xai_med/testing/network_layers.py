@@ -47,9 +47,7 @@ def linear(
     return Step(name, "linear", (source,), arrays)
 
 
-def batch_norm(
-    generator: np.random.Generator, name: str, source: str, channels: int, *, centred: bool = False
-) -> Step:
+def batch_norm(generator: np.random.Generator, name: str, source: str, channels: int, *, centred: bool = False) -> Step:
     """Make a batch norm with odd statistics.
 
     With `centred`, beta and the running mean are zero and gamma is positive, so that it only scales.

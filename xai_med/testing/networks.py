@@ -193,9 +193,7 @@ def _small_body(generator: np.random.Generator) -> tuple[Step, ...]:
     )
 
 
-def _pooled_head(
-    generator: np.random.Generator, source: str, channels: int, classes: int
-) -> tuple[Step, ...]:
+def _pooled_head(generator: np.random.Generator, source: str, channels: int, classes: int) -> tuple[Step, ...]:
     return (
         plain("pool", "global_average_pool", source, style="module"),
         plain("flat", "flatten", "pool"),

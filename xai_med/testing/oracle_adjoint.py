@@ -71,9 +71,7 @@ def vector_jacobian(
     return arriving[to]
 
 
-def pull_back(
-    step: Step, values: Mapping[str, Array], cotangent: Array, *, relu: str = "mask"
-) -> tuple[Array, ...]:
+def pull_back(step: Step, values: Mapping[str, Array], cotangent: Array, *, relu: str = "mask") -> tuple[Array, ...]:
     """Apply the adjoint of one step: a cotangent for each of its inputs."""
     inputs = [values[name] for name in step.inputs]
     images = inputs[0]

@@ -132,9 +132,7 @@ def _convolution_map(step: Step, shape: tuple[int, ...]) -> AffineMap:
     weight = np.asarray(step.arrays["weight"], dtype=np.float64)
     kernel = weight.shape[2:]
     full = _without_groups(weight.reshape(*weight.shape[:2], -1), options["groups"])
-    output_space, cells = windows(
-        shape[1:], kernel, options["stride"], options["padding"], options["dilation"]
-    )
+    output_space, cells = windows(shape[1:], kernel, options["stride"], options["padding"], options["dilation"])
     outputs, inputs = len(weight), shape[0]
     if full.shape[1] != inputs:
         raise ShapeError(f"convolution {step.name!r} takes {full.shape[1]} channels, not {inputs}")

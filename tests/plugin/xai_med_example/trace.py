@@ -11,7 +11,6 @@ from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput, AtLayer, AtPool, Nowhere, Start
 from xai_med.backend.tensors import Array, Tensor, Tensors
-from xai_med.backend.tracer import is_global_average
 from xai_med.blueprints import INPUT, Blueprint
 from xai_med.errors import GradientError, LayerError
 from xai_med.testing.oracle import forward
@@ -148,7 +147,7 @@ class BlueprintTrace:
 
 
 def _pools_globally(node: Node) -> bool:
-    return bool(node.parents) and is_global_average(node.kind, node.details, node.parents[0])
+    return node.details.is_global or node.kind is Kind.MEAN  # the only mean of a blueprint is over its space
 
 
 def _frozen(value: Array) -> Array:
