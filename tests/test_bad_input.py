@@ -119,7 +119,7 @@ def test_attribution_stays_in_its_channel(backend, method, channel):
 # ---- images that are refused
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["cam", "lrp"])
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
@@ -242,7 +242,7 @@ def test_lrp_says_that_epsilon_absorbs_a_tiny_logit(backend):
 # ---- targets
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["cam", "gradient"])
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -293,7 +293,7 @@ def test_classes_needs_a_class():
         Probability()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["cam", "lrp"])
 @pytest.mark.parametrize(
     "target",
     [
@@ -403,9 +403,7 @@ def test_a_single_logit_has_a_positive_and_a_negative_answer(backend, method):
     model, x = network(backend, "single_logit")
     signed = {"gradient": {"read_out": "signed_sum"}, "grad_cam": {"relu": False}, "clear": {"psi": "id"}}
     settings = signed.get(method, {}) | ({"response": "signed"} if method == "clear" else {})
-    positive, negative = (
-        explain(model, x, method=method, target=t, **settings) for t in ("positive", "negative")
-    )
+    positive, negative = (explain(model, x, method=method, target=t, **settings) for t in ("positive", "negative"))
     assert positive.maps.any()
     if method == "clear":  # pulls back a squared quantity, the same for both answers
         np.testing.assert_allclose(negative.maps, positive.maps, rtol=1e-5)

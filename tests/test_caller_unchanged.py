@@ -292,7 +292,7 @@ def test_the_number_of_living_objects_is_constant_over_twenty_calls(backend, met
     counts = []
     for _ in range(2):
         for _ in range(20):
-            explain(model, x, method=method)
+            explain(model, x, method=method, keep_input=False)
         gc.collect()
         counts.append(len(gc.get_objects()))
     assert abs(counts[1] - counts[0]) <= 2  # the first round filled caches

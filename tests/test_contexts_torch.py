@@ -134,7 +134,9 @@ def test_images_that_are_computed_and_require_a_gradient(method, expected):
 def test_images_that_are_views(method):
     model, x = network()
     one = x[:1].expand(3, -1, -1, -1)
-    assert_close(explain(model, one, method=method, target=1).maps, explain(model, one.clone(), method=method, target=1).maps)
+    assert_close(
+        explain(model, one, method=method, target=1).maps, explain(model, one.clone(), method=method, target=1).maps
+    )
     turned = x.transpose(2, 3).contiguous().transpose(2, 3)
     assert not turned.is_contiguous()
     assert_close(explain(model, turned, method=method, target=1).maps, explain(model, x, method=method, target=1).maps)
@@ -276,7 +278,9 @@ def test_the_callers_own_hooks_run_and_may_change_the_output(method):
     model, x = network()
     plain = explain(model, x, method=method, target=1)
     seen = []
-    handle = model.get_submodule("conv2").register_forward_hook(lambda _module, _inputs, output: seen.append(1) or output * 2)
+    handle = model.get_submodule("conv2").register_forward_hook(
+        lambda _module, _inputs, output: seen.append(1) or output * 2
+    )
     hooked = explain(model, x, method=method, target=1)
     handle.remove()
     assert seen
@@ -308,7 +312,9 @@ def test_a_convolution_on_a_bare_parameter_is_as_the_module(method):
 
     x = images()
     assert_close(
-        explain(Bare(), x, method=method, target=1).maps, explain(Sequence(pooled), x, method=method, target=1).maps, 1e-6
+        explain(Bare(), x, method=method, target=1).maps,
+        explain(Sequence(pooled), x, method=method, target=1).maps,
+        1e-6,
     )
 
 

@@ -27,7 +27,6 @@ POOLED = (
     "forked",
     "smooth",
 )
-PRECISIONS = {"float32": np.float32, "float64": np.float64}
 
 
 def assert_close(found, expected, share):
@@ -60,16 +59,14 @@ def logits_of(blueprint, images):
 
 
 def difference(blueprint, images, target, *, step_size=1e-6):
-    """Gradient of a logit with respect to every pixel by central differences in float64."""
-    flat = images.astype(np.float64).reshape(len(images), -1)
-    gradient = np.zeros_like(flat)
-    for pixel in range(flat.shape[1]):
-        moved = [flat.copy(), flat.copy()]
-        moved[0][:, pixel] += step_size
-        moved[1][:, pixel] -= step_size
-        up, down = (logits_of(blueprint, each.reshape(images.shape))[:, target] for each in moved)
-        gradient[:, pixel] = (up - down) / (2 * step_size)
-    return gradient.reshape(images.shape)
+    """Gradient of a logit with respect to every pixel of one image by central differences in float64."""
+    flat = images.astype(np.float64).reshape(1, -1)
+    moves = step_size * np.eye(flat.shape[1])
+    up, down = (
+        logits_of(blueprint, moved.reshape(-1, *blueprint.input_shape))[:, target]
+        for moved in (flat + moves, flat - moves)
+    )
+    return ((up - down) / (2 * step_size)).reshape(images.shape)
 
 
 # ---- definitions
@@ -111,7 +108,9 @@ def test_grad_cam_is_the_positive_cam_over_the_number_of_cells(backend, name, dt
         if name == "class_kernels":  # there the bias is part of the features, and not of the map
             features = oracle.forward(blueprint, images)["classes"]
         cam = np.einsum("nc...,kc->nk...", features, weights) / np.prod(features.shape[2:])
-        assert_close(grad_cam.attribution, np.maximum(cam, 0) if relu else cam, share * (10 if dtype == "float32" else 1e5))
+        assert_close(
+            grad_cam.attribution, np.maximum(cam, 0) if relu else cam, share * (10 if dtype == "float32" else 1e5)
+        )
 
 
 @pytest.mark.parametrize("name", ["vgg_like", "resnet_like", "densenet_like", "signal", "smooth"])
@@ -139,7 +138,9 @@ def test_read_outs_pool_the_channels(backend, read_out, pool):
     model = backend.build(blueprint, dtype="float64")
     found = explain(model, images, method="gradient", target=1, read_out=read_out)
     cotangent = np.broadcast_to(np.eye(4)[1], (2, 4))
-    assert_close(found.maps[:, 0], pool(oracle.vector_jacobian(blueprint, images, of="classifier", cotangent=cotangent)), 1e-6)
+    assert_close(
+        found.maps[:, 0], pool(oracle.vector_jacobian(blueprint, images, of="classifier", cotangent=cotangent)), 1e-6
+    )
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -218,14 +219,13 @@ def test_the_share_that_biases_take_is_reported(backend):
     blueprint = NETWORKS["vgg_like"]()
     images = example_input(blueprint)
     result = explain(backend.build(blueprint, dtype="float64"), images, method="lrp", target="all")
-    arrived = oracle_sums = np.stack(
+    arrived = np.stack(
         [oracle.relevance(blueprint, images, target=k).reshape(2, -1).sum(axis=1) for k in range(3)], axis=1
     )
     shares = 1 - arrived / logits_of(blueprint, images)
     lost = next(check for check in result.checks if check.name == "lost share of relevance")
     assert lost.value == pytest.approx(shares.flat[np.abs(shares).argmax()], rel=1e-6)
     assert abs(lost.value) > 0.01
-    assert oracle_sums.shape == (2, 3)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1e-9, 1e-3, 0.5])
@@ -233,7 +233,8 @@ def test_epsilon_reaches_the_rules(backend, epsilon):
     blueprint = NETWORKS["grouped"]()
     images = example_input(blueprint)
     found = explain(backend.build(blueprint, dtype="float64"), images, method="lrp", target=1, epsilon=epsilon)
-    assert_close(found.attribution[:, 0], oracle.relevance(blueprint, images, target=1, epsilon=epsilon), 1e-7)
+    expected = oracle.relevance(blueprint, images, target=1, epsilon=epsilon or 1e-13)  # the oracle divides by zero
+    assert_close(found.attribution[:, 0], expected, 1e-7)
 
 
 # ---- batches
@@ -248,7 +249,9 @@ def test_batch_order_and_batch_split_do_not_change_a_map(backend, method, name):
     together = explain(model, images, method=method, target="all").maps
     order = np.array([3, 0, 4, 1, 2])
     assert_close(explain(model, images[order], method=method, target="all").maps, together[order], 1e-4)
-    apart = np.concatenate([explain(model, images[a:b], method=method, target="all").maps for a, b in ((0, 1), (1, 3), (3, 5))])
+    apart = np.concatenate(
+        [explain(model, images[a:b], method=method, target="all").maps for a, b in ((0, 1), (1, 3), (3, 5))]
+    )
     assert_close(apart, together, 1e-4)
 
 

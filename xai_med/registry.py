@@ -219,6 +219,11 @@ def find_backend(model: object) -> "Backend":
                 f"the module {framework!r} is a stand-in made by another framework's compatibility mode; switch it off"
             )
     roots = {base.__module__.split(".")[0] for base in type(model).__mro__}
+    for name in sorted(roots):
+        with _lock:
+            loaded = _loaded.get((BACKENDS, name))
+        if loaded is not None and (backend := loaded()).recognises(model):
+            return backend  # looking through the installed packages takes longer than a small explanation
     names = backends()
     for name in sorted(names, key=lambda name: name not in roots):
         if name not in roots and name in ("torch", "paddle"):

@@ -6,6 +6,8 @@ from xai_med.backend.tensors import Tensor, Tensors
 def stabilise(denominator: Tensor, epsilon: float, tensors: Tensors) -> Tensor:
     """``z + epsilon * sign(z)`` with sign(0) = +1, without gradient (Bach et al. 2015, equation 58)."""
     fixed = tensors.stop_gradient(denominator)
+    if epsilon == 0:  # nothing contributes where the sum is zero, so that any denominator but zero will do
+        return tensors.where(fixed == 0, fixed + 1, fixed)
     return tensors.where(fixed >= 0, fixed + epsilon, fixed - epsilon)
 
 
