@@ -7,6 +7,7 @@ import numpy as np
 from xai_med import Explanation, explain
 from xai_med.blueprints import Blueprint
 from xai_med.registry import get_backend
+from xai_med.testing.check_backend import relative
 
 FRAMEWORKS = ("torch", "paddle")
 
@@ -29,3 +30,8 @@ def in_both(blueprint: Blueprint, images: np.ndarray, **asked: Any) -> tuple[Exp
         for framework in FRAMEWORKS
     )
     return first, second
+
+
+def rounding(narrow: tuple[Explanation, Explanation], wide: tuple[Explanation, Explanation]) -> float:
+    """What float32 itself does to a method: the larger of both frameworks' distances from their own float64."""
+    return max(relative(a.attribution, b.attribution) for a, b in zip(narrow, wide, strict=True))

@@ -278,7 +278,6 @@ def test_lrp_says_that_epsilon_absorbs_a_tiny_logit(backend):
         (Classes(0, True), "got the boolean True"),
         (Classes(None), "a target is a class index or name"),
     ],
-    ids=repr,
 )
 def test_a_target_that_does_not_exist_is_refused(backend, method, target, message):
     model, x = network(backend)
@@ -311,7 +310,6 @@ def test_classes_needs_a_class():
         ["mass", 2],
         Classes("mass"),
     ],
-    ids=repr,
 )
 def test_all_ways_to_name_a_class_give_its_map(backend, method, target):
     model, x = network(backend)
@@ -582,7 +580,6 @@ def test_a_mask_sums_a_class_of_a_dense_output(backend):
         (Mask(9, np.ones((4, 4))), "class 9 was asked for"),
         (Mask(0, np.full((4, 4), np.nan)), "the mask holds NaN or infinite weights"),
     ],
-    ids=repr,
 )
 @pytest.mark.parametrize("method", ["gradient", "grad_cam"])
 def test_a_dense_output_is_asked_with_a_mask(backend, method, target, message):
@@ -643,7 +640,6 @@ def test_an_unknown_setting_is_refused(backend, method):
         ({"method": "clear", "relu": "none"}, SettingError, "relu='none' is unknown"),
         ({"method": "clear", "threshold": 1.0}, SettingError, "from 0 to below 1, got 1.0"),
     ],
-    ids=repr,
 )
 def test_a_setting_that_does_not_exist_is_refused(backend, options, error, message):
     model, x = network(backend)

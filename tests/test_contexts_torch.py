@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -76,6 +77,16 @@ class Sequence(nn.Module):
 def pooled(model, features):
     """Global average pool and a linear layer."""
     return model.fc(features.mean((2, 3)))
+
+
+def right_or_refused(call, saying=r".{40}"):
+    """Return a result, or None where it was refused in words that `saying` matches."""
+    try:
+        return call()
+    except XaiMedError as error:
+        refusal = str(error)
+    assert re.search(saying, refusal)
+    return None
 
 
 def images(count=2, size=(7, 6), dtype=torch.float32):
@@ -354,10 +365,8 @@ def test_a_convolution_on_a_bare_parameter_is_as_the_module(method):
 def test_every_way_to_write_the_global_pool_is_right_or_refused(method, pool):
     x = images()
     wanted = explain(Sequence(pooled), x, method=method, target=1)
-    try:
-        result = explain(Sequence(lambda model, a: model.fc(pool(a))), x, method=method, target=1)
-    except XaiMedError as error:
-        assert len(str(error)) > 40
+    result = right_or_refused(lambda: explain(Sequence(lambda model, a: model.fc(pool(a))), x, method=method, target=1))
+    if result is None:
         return
     if result.rules[-1:] == ("pulled back from: logits",):
         return  # without class maps CLEAR pulls the logits themselves back, and says so
@@ -405,10 +414,8 @@ def test_every_way_to_write_the_global_pool_is_right_or_refused(method, pool):
 )
 def test_a_cam_adds_up_to_its_logit_or_is_refused(head):
     model, x = Sequence(head), images()
-    try:
-        result = explain(model, x, target=[1, 2])
-    except NotApplicableError as error:
-        assert "use method='grad_cam'" in str(error)
+    result = right_or_refused(lambda: explain(model, x, target=[1, 2]), "use method='grad_cam'")
+    if result is None:
         return
     logits = model(x).detach().numpy()[np.arange(2), [1, 2]]
     np.testing.assert_allclose(result.scores[:, 0], logits, rtol=1e-5)
@@ -574,7 +581,7 @@ def test_scripted_and_traced_modules_are_refused(method):
         scripted = torch.jit.script(Scriptable())
         traced = torch.jit.trace(Scriptable(), images())
     for model in (scripted, traced, nn.Sequential(scripted, nn.Identity())):
-        with pytest.raises(ModelError, match="TorchScript module|is scripted or compiled"):
+        with pytest.raises(ModelError, match=r"TorchScript module|is scripted or compiled"):
             explain(model, images(), method=method)
 
 
@@ -583,31 +590,26 @@ def test_a_compiled_model_is_refused_and_its_original_is_right(method):
     wanted = explain(model, images(), method=method, target=1)
     compiled = torch.compile(model, backend="eager")
     compiled(images())
-    with pytest.raises(ModelError, match="compiled with torch.compile.*explain the original module, model._orig_mod"):
+    with pytest.raises(ModelError, match=r"compiled with torch.compile.*explain the original module, model._orig_mod"):
         explain(compiled, images(), method=method)
     with pytest.raises(ModelError, match="scripted or compiled"):
         explain(nn.Sequential(compiled), images(), method=method)
     assert_close(explain(compiled._orig_mod, images(), method=method, target=1).maps, wanted.maps)
 
 
-def test_a_model_compiled_in_place_is_right_or_refused(method):
+def test_a_model_compiled_in_place_is_refused(method):
     model = Scriptable()
-    wanted = explain(model, images(), method=method, target=1)
     model.compile(backend="eager")
     model(images())
-    try:
-        result = explain(model, images(), method=method, target=1)
-    except XaiMedError as error:
-        assert "compile" in str(error)
-        return
-    assert_close(result.maps, wanted.maps)
+    with pytest.raises(ModelError, match="is scripted or compiled"):
+        explain(model, images(), method=method, target=1)
 
 
 def test_a_data_parallel_wrapper_is_refused(method):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wrapped = nn.DataParallel(Scriptable())
-    with pytest.raises(ModelError, match="wrapped in DataParallel; explain model.module"):
+    with pytest.raises(ModelError, match=r"wrapped in DataParallel; explain model.module"):
         explain(wrapped, images(), method=method)
 
 
@@ -660,10 +662,8 @@ def test_every_way_to_rectify_is_right_or_refused(method, rectify):
     wanted = explain(model, x, method=method, target=1)
     other = Sequence(lambda m, a: pooled(m, rectify(a)))
     other.relu = nn.Identity()
-    try:
-        result = explain(other, x, method=method, target=1)
-    except XaiMedError as error:
-        assert len(str(error)) > 40
+    result = right_or_refused(lambda: explain(other, x, method=method, target=1))
+    if result is None:
         return
     if result.rules[-1:] == ("pulled back from: logits",):
         return
@@ -687,10 +687,8 @@ def test_a_rectifier_that_is_no_relu_is_not_given_the_plain_gradient_under_a_rul
     wanted = explain(model, x, method="clear", relu=rule)
     other = Sequence(lambda m, a: pooled(m, rectify(a)))
     other.relu = nn.Identity()
-    try:
-        result = explain(other, x, method="clear", relu=rule)
-    except XaiMedError as error:
-        assert len(str(error)) > 40
+    result = right_or_refused(lambda: explain(other, x, method="clear", relu=rule))
+    if result is None:
         return
     assert_close(result.maps, wanted.maps)
 
@@ -715,10 +713,10 @@ def test_randomness_and_batch_statistics_are_refused_or_absent(method, module):
     model = Sequence(lambda m, a: pooled(m, m.extra(a)))
     model.extra = module
     model.train()
-    try:
-        first = explain(model, images(3), method=method, target=1)
-    except XaiMedError as error:
-        assert "statistics of the batch" in str(error) or "have none" in str(error)
+    first = right_or_refused(
+        lambda: explain(model, images(3), method=method, target=1), "statistics of the batch|have none"
+    )
+    if first is None:
         return
     alone = explain(model, images(3)[1:2], method=method, target=1)
     assert_close(first.maps[1:2], alone.maps)
@@ -762,7 +760,7 @@ def test_a_body_without_gradients_is_refused(method):
             explain(Sequence(pooled), images(), method=method, target=1).maps,
         )
         return
-    with pytest.raises(XaiMedError, match="differentiable path|gradients switched off"):
+    with pytest.raises(XaiMedError, match=r"differentiable path|gradients switched off"):
         explain(model, images(), method=method, target=1)
 
 
@@ -778,15 +776,12 @@ def test_checkpointed_bodies_are_right_or_refused(method):
             return self.head(self, checkpoint(lambda a: self.relu(self.conv(a)), x, use_reentrant=self.reentrant))
 
     wanted = explain(Sequence(pooled), images(), method=method, target=1)
-    for reentrant in (False, True):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                result = explain(Checkpointed(reentrant), images(), method=method, target=1)
-        except XaiMedError as error:
-            assert len(str(error)) > 40
-            continue
-        assert_close(result.maps, wanted.maps)
+    for model in (Checkpointed(reentrant=False), Checkpointed(reentrant=True)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = right_or_refused(lambda model=model: explain(model, images(), method=method, target=1))
+        if result is not None:
+            assert_close(result.maps, wanted.maps)
 
 
 def test_a_custom_autograd_function_is_right_or_refused(method):
@@ -801,10 +796,8 @@ def test_a_custom_autograd_function_is_right_or_refused(method):
 
     model = Sequence(lambda m, a: pooled(m, Double.apply(a)))
     wanted = explain(Sequence(lambda m, a: pooled(m, a * 2)), images(), method=method, target=1)
-    try:
-        result = explain(model, images(), method=method, target=1)
-    except XaiMedError as error:
-        assert len(str(error)) > 40
+    result = right_or_refused(lambda: explain(model, images(), method=method, target=1))
+    if result is None:
         return
     assert_close(result.maps, wanted.maps)
 
@@ -844,7 +837,7 @@ def test_logits_behind_log_softmax_are_found(method):
 
 def test_two_final_activations_are_not_taken_for_one():
     model = Sequence(lambda m, a: torch.sigmoid(F.softmax(pooled(m, a), 1)))
-    with pytest.raises((OutputError, NotApplicableError), match="softmax|sigmoid"):
+    with pytest.raises((OutputError, NotApplicableError), match=r"softmax|sigmoid"):
         explain(model, images(), target=1)
 
 

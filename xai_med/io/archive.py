@@ -50,7 +50,7 @@ def read_explanation(path: Path) -> dict[str, Any]:
         Not written by `write_explanation`, damaged, or holding objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
     except FileNotFoundError:
