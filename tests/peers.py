@@ -71,7 +71,9 @@ def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes:
     return np.stack(maps, axis=1)
 
 
-def zennit_epsilon_plus(model: Any, images: np.ndarray, classes: Classes, canonizers: tuple[Any, ...] = ()) -> np.ndarray:
+def zennit_epsilon_plus(
+    model: Any, images: np.ndarray, classes: Classes, canonizers: tuple[Any, ...] = ()
+) -> np.ndarray:
     """Zennit's EpsilonPlus from the logit, (N, K, C, *space)."""
     import torch
 

@@ -458,7 +458,7 @@ def test_a_cut_gradient_is_refused_instead_of_a_zero_map(backend, method, cut):
 def test_a_gradient_cut_at_the_output_is_refused(backend, method, cut):
     blueprint = NETWORKS["vgg_like"]()
     model = with_output(backend.build(blueprint), cut)
-    with pytest.raises(XaiMedError, match="differentiable path|cannot be|no rule|have none"):
+    with pytest.raises(XaiMedError, match=r"differentiable path|cannot be|no rule|have none"):
         explain(model, example_input(blueprint), method=method, target=0)
 
 
@@ -475,7 +475,7 @@ def test_a_network_without_relus_has_nothing_for_a_relu_rule(backend):
     blueprint = NETWORKS["smooth"]()
     model, images = backend.build(blueprint), example_input(blueprint)
     for relu in ("guided", "deconv", "identity"):
-        with pytest.raises(XaiMedError, match="silu|has none"):
+        with pytest.raises(XaiMedError, match=r"silu|has none"):
             explain(model, images, method="clear", relu=relu, target="all")
 
 

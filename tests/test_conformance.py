@@ -51,7 +51,7 @@ def test_frameworks_agree_in_float32(name, method):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_frameworks_differ_in_relevance_no_more_than_float32_from_float64(name):
-    """Units whose evidence almost cancels divide by almost nothing: 6e-4 between widths in densenet_like, in torch."""
+    """Terms of a sum that almost cancel get large shares: 6e-4 between widths in densenet_like, within torch."""
     blueprint = NETWORKS[name]()
     narrow, wide = (
         in_both(blueprint, example_input(blueprint, 8), method="lrp", dtype=dtype) for dtype in ("float32", "float64")

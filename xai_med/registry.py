@@ -222,8 +222,9 @@ def find_backend(model: object) -> "Backend":
     for name in sorted(roots):
         with _lock:
             loaded = _loaded.get((BACKENDS, name))
-        if loaded is not None and (backend := loaded()).recognises(model):
-            return backend  # looking through the installed packages takes longer than a small explanation
+        # looking through the installed packages takes longer than a small explanation
+        if loaded is not None and get_backend(name).recognises(model):
+            return get_backend(name)
     names = backends()
     for name in sorted(names, key=lambda name: name not in roots):
         if name not in roots and name in ("torch", "paddle"):
