@@ -114,7 +114,7 @@ def frameworks(report: Report, *, quick: bool) -> None:
         f"The same weights, all classes, {count} images; the largest difference of any value. Limits: in float32 "
         f"{IN_FLOAT32:g} of the range of the method's maps (LRP: or {ROUNDINGS} times what float32 itself differs from "
         f"float64, where that is more), and none for the gradient; {IN_FLOAT64:g} of each map's own range in float64 "
-        "(`dtype=\"float64\"`) for all. The demonstration network sees phantoms, the others noise."
+        '(`dtype="float64"`) for all. The demonstration network sees phantoms, the others noise.'
     )
     rows, above = [], []
     for name, blueprint, images in parity_networks(count):
@@ -147,7 +147,7 @@ def frameworks(report: Report, *, quick: bool) -> None:
         rows,
     )
     report.text(
-        "A map of which the final ReLU leaves almost nothing (Grad-CAM of an absent class, CLEAR with `psi=\"relu\"`) "
+        'A map of which the final ReLU leaves almost nothing (Grad-CAM of an absent class, CLEAR with `psi="relu"`) '
         "has a range far below the signed sums that were rounded to make it. Relative to its own range it may differ "
         "by more than the limit, and the columns about its own range say where.",
         f"Above {IN_FLOAT32:g} in float32: {'; '.join(above) or 'none'}. In LRP the terms of an addition or average "
@@ -158,7 +158,7 @@ def frameworks(report: Report, *, quick: bool) -> None:
         "are as good as equal, decide otherwise when the last bit differs, and whole receptive fields of the gradient "
         "change with them. It is so between float32 and float64 of one framework too. CLEAR and LRP go through the "
         "same gates; on real images (below) a few of their maps change for the same reason. Where exact agreement "
-        "matters, ask for `dtype=\"float64\"`."
+        'matters, ask for `dtype="float64"`.'
     )
 
 
@@ -359,9 +359,7 @@ def stated_scores(report: Report, data: Path) -> None:
     report.table(["framework", "measured", "stated with the weights"], rows)
 
 
-def lung_rows(
-    method: str, framework: str, maps: np.ndarray, labels: np.ndarray, lungs: np.ndarray
-) -> list[list[str]]:
+def lung_rows(method: str, framework: str, maps: np.ndarray, labels: np.ndarray, lungs: np.ndarray) -> list[list[str]]:
     rows = []
     for label, name in enumerate(("normal", "pneumonia")):
         mine = labels == label

@@ -41,9 +41,7 @@ def main() -> None:
     blueprint = architecture(options.seed)
     first = FIRST_TRAINING_SEED + 1000 * options.seed
     drawn = draw(options.count, first, workers=options.threads)
-    trained = train(
-        blueprint, *drawn, epochs=options.epochs, seed=options.seed, place_weight=options.place_weight
-    )
+    trained = train(blueprint, *drawn, epochs=options.epochs, seed=options.seed, place_weight=options.place_weight)
     areas = measure(trained, options.test_count)
     options.output.mkdir(parents=True, exist_ok=True)
     arrays = weights_of(trained)

@@ -115,9 +115,7 @@ def _convolution(
 
 def _basic_block(arrays: dict, name: str, source: str, stride: int) -> list[Step]:
     layer = _layer(name)
-    steps = _convolution(
-        arrays, f"{name}.conv1", f"{name}.bn1", source, relu="functional", stride=stride, padding=1
-    )
+    steps = _convolution(arrays, f"{name}.conv1", f"{name}.bn1", source, relu="functional", stride=stride, padding=1)
     steps += _convolution(arrays, f"{name}.conv2", f"{name}.bn2", steps[-1].name, padding=1)
     body = steps[-1].name
     if f"{name}.downsample.0.weight" in arrays:

@@ -280,7 +280,7 @@ def test_cam_at_a_layer_that_does_not_feed_the_pool_is_refused(backend, layer):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("fully_connected_head", r"a hidden layer stands between the pool and the output \(relu\)|flattened"),
+        ("fully_connected_head", r"no global average pool, and a hidden layer \(relu\)"),
         ("hidden_layer_head", r"a hidden layer stands between the pool and the output"),
         ("max_pool_head", r"the model pools by maximum \(.*max_pool.*\), not by average"),
     ],

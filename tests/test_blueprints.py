@@ -58,9 +58,7 @@ def test_in_place_style_overwrites_its_input(framework: str, overwritten: str) -
         network(library.from_numpy(example_input(blueprint)))
     values = seen[0].numpy()
     assert values.min() == 0  # a ReLU came after the batch norm, or after the addition to it
-    expected = forward(blueprint, example_input(blueprint))[
-        {"norm1": "relu1", "a_norm2": "a_out"}[overwritten]
-    ]
+    expected = forward(blueprint, example_input(blueprint))[{"norm1": "relu1", "a_norm2": "a_out"}[overwritten]]
     assert_allclose(values, expected, rtol=0, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from xai_med.testing.check_backend import relative
 from xai_med.testing.network_layers import plain
 
 WITHOUT_MAPS = {
-    "fully_connected_head": "a hidden layer stands between",
+    "fully_connected_head": "no global average pool, and a hidden layer",
     "hidden_layer_head": "a hidden layer stands between the pool and the output",
     "max_pool_head": "the model pools by maximum",
 }

@@ -40,9 +40,7 @@ def test_read_out_of_channels(name, read_out, backend):
     ("read_out", "expected"), [("max_abs", 0.7), ("abs_sum", 1.4), ("l2", 0.8831761), ("signed_sum", 0.0)]
 )
 def test_worked_example_of_channel_pooling(read_out, expected, backend):
-    blueprint = network(
-        plain("flat", "flatten", "input"), dense("head", "flat", [[0.2, -0.7, 0.5]]), shape=(3, 1, 1)
-    )
+    blueprint = network(plain("flat", "flatten", "input"), dense("head", "flat", [[0.2, -0.7, 0.5]]), shape=(3, 1, 1))
     found = explained(backend, blueprint, pixel(1, 1, 1), method="gradient", read_out=read_out)
     assert_allclose(found.maps.item(), expected, atol=1e-6)
 

@@ -339,9 +339,7 @@ def test_another_reader_of_a_merged_convolution_sees_it_unmerged() -> None:
 
 
 def test_max_pool_gives_all_relevance_to_the_first_winner() -> None:
-    blueprint = network(
-        plain("pool", "global_max_pool", INPUT), plain("flat", "flatten", "pool"), shape=(1, 3)
-    )
+    blueprint = network(plain("pool", "global_max_pool", INPUT), plain("flat", "flatten", "pool"), shape=(1, 3))
     assert_allclose(relevance(blueprint, np.array([[[1.0, 2.0, 2.0]]]), target=0).ravel(), [0, 2, 0])
 
 

@@ -39,9 +39,7 @@ class BlueprintNetwork(nn.Layer):  # type: ignore[misc]  # mypy skips paddle, it
         Layers become sublayers under their step's name.
     """
 
-    def __init__(
-        self, wiring: tuple[tuple[str, tuple[str, ...]], ...], operations: Mapping[str, Operation]
-    ) -> None:
+    def __init__(self, wiring: tuple[tuple[str, tuple[str, ...]], ...], operations: Mapping[str, Operation]) -> None:
         super().__init__()
         self._wiring = wiring
         self._functions: dict[str, Operation] = {}

@@ -79,9 +79,7 @@ def _find(wrap: Wrap, known: dict[int, Callable[..., Any]]) -> list[_Slot]:
     for owner in (_C_ops, _legacy_C_ops):
         for name, function in vars(owner).items():
             if isinstance(function, BuiltinFunctionType) and _computes(name):
-                wrapper = known.get(id(function)) or wrap.function(
-                    name, function, is_legacy=owner is _legacy_C_ops
-                )
+                wrapper = known.get(id(function)) or wrap.function(name, function, is_legacy=owner is _legacy_C_ops)
                 wrappers[id(function)] = wrapper
                 slots.append(_Slot(owner, name, function, wrapper))
     for name in COMPOSITES:

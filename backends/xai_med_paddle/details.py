@@ -44,9 +44,7 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     return inspect.signature(function) if inspect.isfunction(function) else None
 
 
-def bind(
-    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def bind(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by parameter name; empty for C++ functions whose parameters are not known."""
     kwargs = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
     signature = signature_of(function)

@@ -10,8 +10,8 @@ import numpy as np
 import paddle
 from paddle.jit.dy2static.program_translator import StaticFunction
 
+from xai_med.backend.framework import Observer
 from xai_med.backend.tensors import Tensor, Tensors
-from xai_med.backend.tracer import Tracer
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
 from xai_med_paddle.interception import intercepted
 from xai_med_paddle.tensors import TENSORS, place_name
@@ -123,9 +123,9 @@ class PaddleFramework:
                         del _held[id(layer)]
                         layer.training = True
 
-    def intercepted(self, tracer: Tracer) -> AbstractContextManager[None]:
+    def intercepted(self, observer: Observer) -> AbstractContextManager[None]:
         """Report every operation and layer of this thread."""
-        return intercepted(tracer)
+        return intercepted(observer)
 
     # ---- looking at a model
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from xai_med.backend.framework import Observer
 from xai_med.backend.operations import Call, Kind
-from xai_med.backend.tracer import Tracer
 from xai_med_paddle.average_pool import exact_average_pool
 from xai_med_paddle.choke_points import Wrap, install, uninstall
 from xai_med_paddle.details import READ_KINDS, bind, kind_of_call, read, signature_of, uses_running_statistics
@@ -20,7 +20,7 @@ from xai_med_paddle.table import KINDS
 
 
 class _Local(threading.local):
-    tracer: Tracer | None = None
+    tracer: Observer | None = None
 
 
 _local = _Local()
@@ -41,19 +41,15 @@ class _Described:
         # legacy functions take attributes as pairs of name and value, which nobody reads here
         self.kind = Kind.UNKNOWN if is_legacy and kind in READ_KINDS else kind
         # a batch norm writes into its statistics, not into its signal
-        self.writes_in_place = name == "_setitem_dygraph" or (
-            self.base != name and self.kind is not Kind.BATCH_NORM
-        )
+        self.writes_in_place = name == "_setitem_dygraph" or (self.base != name and self.kind is not Kind.BATCH_NORM)
         signature = signature_of(function)
         self.has_inplace_flag = signature is not None and "inplace" in signature.parameters
         self.read = partial(read, self.kind, self.base, function)
 
-    def call(
-        self, tracer: Tracer, run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    def call(self, tracer: Observer, run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Report one call to the tracer, which runs it as `run`."""
         kind = kind_of_call(self.kind, self.base, self.function, args, kwargs)
-        if kind is Kind.LINEAR and tracer.nodes.get(self.bind(args, kwargs)["weight"]) is not None:
+        if kind is Kind.LINEAR and tracer.depends_on_input(self.bind(args, kwargs)["weight"]):
             kind = Kind.MATMUL  # the network has computed the weight, which is another signal then
         reading = self.read if kind is self.kind else partial(read, kind, self.base, self.function)
         in_place = self.writes_in_place or (self.has_inplace_flag and self.bind(args, kwargs)["inplace"])
@@ -64,7 +60,7 @@ class _Described:
         return bind(self.base, self.function, args, kwargs)
 
 
-def _report_batch_norm(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+def _report_batch_norm(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
     """Paddle's batch norm returns its statistics as well, which are of no use to the tracer."""
     extras: list[Any] = []
 
@@ -78,7 +74,7 @@ def _report_batch_norm(described: _Described, tracer: Tracer, args: Any, kwargs:
     return (described.call(tracer, normalise, args, kwargs), *extras)
 
 
-def _report_assign_out(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+def _report_assign_out(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
     """``assign_out_(value, target)`` writes into its second argument; the core expects that of the first."""
 
     def assign(target: Any, value: Any) -> Any:
@@ -88,7 +84,7 @@ def _report_assign_out(described: _Described, tracer: Tracer, args: Any, kwargs:
     return described.call(tracer, assign, (target, value), kwargs)
 
 
-def _report_average_pool(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+def _report_average_pool(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
     """Paddle's average pools have derivatives of float32 accuracy."""
 
     def pool(*given: Any, **named: Any) -> Any:
@@ -98,7 +94,7 @@ def _report_average_pool(described: _Described, tracer: Tracer, args: Any, kwarg
     return described.call(tracer, pool, args, kwargs)
 
 
-def _report(described: _Described, tracer: Tracer, args: Any, kwargs: Any) -> Any:
+def _report(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
     return described.call(tracer, described.function, args, kwargs)
 
 
@@ -106,9 +102,7 @@ _SPECIAL = {
     "batch_norm": _report_batch_norm,
     "sync_batch_norm": _report_batch_norm,
     "assign_out": _report_assign_out,
-    **{
-        f"{pool}{space}d": _report_average_pool for pool in ("avg_pool", "adaptive_avg_pool") for space in (1, 2, 3)
-    },
+    **{f"{pool}{space}d": _report_average_pool for pool in ("avg_pool", "adaptive_avg_pool") for space in (1, 2, 3)},
 }
 
 
@@ -149,7 +143,7 @@ _WRAP = Wrap(function=_wrap_function, layer_call=_wrap_layer_call)
 
 
 @contextmanager
-def intercepted(tracer: Tracer) -> Iterator[None]:
+def intercepted(tracer: Observer) -> Iterator[None]:
     """Report every operation and module of this thread to `tracer`."""
     global _users  # threads that need the process-wide wrappers
     with _lock:

@@ -53,8 +53,7 @@ _NAMES: Mapping[Kind, str] = {
         "share_data as_strided view_slice view_dtype"
     ),
     Kind.RESAMPLE: (
-        "interpolate linear_interp bilinear_interp trilinear_interp bicubic_interp nearest_interp "
-        "interp_antialias"
+        "interpolate linear_interp bilinear_interp trilinear_interp bicubic_interp nearest_interp interp_antialias"
     ),
     Kind.STEP: (
         "round rint floor ceil trunc sign heaviside argmax argmin argsort greater_than greater_equal less_than "
@@ -68,9 +67,7 @@ _NAMES: Mapping[Kind, str] = {
     ),
 }
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {name: kind for kind, names in _NAMES.items() for name in names.split()}
-)
+KINDS: Mapping[str, Kind] = MappingProxyType({name: kind for kind, names in _NAMES.items() for name in names.split()})
 """Kind of each function name, without the trailing underscore of in-place variants."""
 
 COMPOSITES = tuple(

@@ -26,9 +26,7 @@ class PaddleTensors:
         if low is None and high is None:
             return tensor
         # paddle.clip puts float32's largest number in place of a missing bound, in float64 as well
-        return paddle.clip(
-            tensor, min=-math.inf if low is None else low, max=math.inf if high is None else high
-        )
+        return paddle.clip(tensor, min=-math.inf if low is None else low, max=math.inf if high is None else high)
 
     def abs(self, tensor: Tensor) -> Tensor:
         """|x|."""

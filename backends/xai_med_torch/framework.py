@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from xai_med.backend.framework import Observer
 from xai_med.backend.tensors import Tensors
-from xai_med.backend.tracer import Tracer
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
 from xai_med_torch.interception import intercepted
 from xai_med_torch.tensors import TENSORS
@@ -114,9 +114,9 @@ class TorchFramework:
                         del _held[id(module)]
                         module.training = True
 
-    def intercepted(self, tracer: Tracer) -> AbstractContextManager[None]:
+    def intercepted(self, observer: Observer) -> AbstractContextManager[None]:
         """Report every operation and module of this thread."""
-        return intercepted(tracer)
+        return intercepted(observer)
 
     # ---- looking at a model
 

@@ -10,8 +10,8 @@ import torch
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
+from xai_med.backend.framework import Observer
 from xai_med.backend.operations import Call, Kind
-from xai_med.backend.tracer import Tracer
 from xai_med_torch.details import _signature, read
 from xai_med_torch.table import KINDS, SILENT
 
@@ -48,7 +48,7 @@ _describe = lru_cache(maxsize=4096)(_Described)
 class Interception(TorchFunctionMode):
     """Reports calls to a tracer; each thread has its own."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Observer) -> None:
         super().__init__()
         self._tracer = tracer
 
@@ -106,7 +106,7 @@ def _after(module: torch.nn.Module, _: Any, output: Any) -> Any:
 
 
 @contextmanager
-def module_events(tracer: Tracer) -> Iterator[None]:
+def module_events(tracer: Observer) -> Iterator[None]:
     """Report when modules begin and end in this thread; nothing is attached to the caller's modules."""
     global _users
     with _lock:
@@ -128,7 +128,7 @@ def module_events(tracer: Tracer) -> Iterator[None]:
 
 
 @contextmanager
-def intercepted(tracer: Tracer) -> Iterator[None]:
+def intercepted(tracer: Observer) -> Iterator[None]:
     """Report every operation and module of this thread to `tracer`."""
     with module_events(tracer), Interception(tracer):
         yield

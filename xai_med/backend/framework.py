@@ -2,12 +2,30 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from xai_med.backend.operations import Call
 from xai_med.backend.tensors import Tensor, Tensors
 
-if TYPE_CHECKING:
-    from xai_med.backend.tracer import Tracer
+
+class Observer(Protocol):
+    """Who is told of every operation and module of a running model."""
+
+    def call(self, call: Call) -> Any:
+        """Run one function for the model; the result is what the model gets."""
+        ...
+
+    def depends_on_input(self, tensor: Tensor) -> bool:
+        """Whether a tensor was computed from the network's input."""
+        ...
+
+    def enter_module(self, module: Any) -> None:
+        """Take note that a module begins to run."""
+        ...
+
+    def leave_module(self, module: Any, output: Any) -> Any:
+        """Take note that a module has run; the result is what it hands on."""
+        ...
 
 
 class Framework(Protocol):
@@ -77,8 +95,8 @@ class Framework(Protocol):
         """Put every part of the model in evaluation mode and back; yields whether any part was in training."""
         ...
 
-    def intercepted(self, tracer: "Tracer") -> AbstractContextManager[None]:
-        """Report every operation and module of this thread to `tracer`."""
+    def intercepted(self, observer: Observer) -> AbstractContextManager[None]:
+        """Report every operation and module of this thread to `observer`."""
         ...
 
     # ---- looking at a model

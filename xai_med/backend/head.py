@@ -56,8 +56,10 @@ def find_head(trace: Trace, logits: Node) -> Head:
     while not (node.parents and is_global_average(node.kind, node.details, node.parents[0], space)):
         if node.kind is Kind.LINEAR or _is_pointwise(node):
             if linear is not None:
-                raise _refusal(f"a hidden layer stands between the pool and the output ({node.name})")
+                raise _refusal(_hidden(node, trace))
             linear = node
+        elif node.kind in _NONLINEAR:
+            raise _refusal(_hidden(node, trace))
         elif node.kind not in (Kind.RESHAPE, Kind.DROPOUT):
             raise _refusal(_reason(node))
         elif _flattens_space(node):
@@ -110,9 +112,13 @@ def _flattens_space(node: Node) -> bool:
     return len(old.shape) > 2 and max(old.shape[2:]) > 1
 
 
+def _hidden(node: Node, trace: Trace) -> str:
+    if trace.pooled is None:
+        return f"the model has no global average pool, and a hidden layer ({node.name}) before its output"
+    return f"a hidden layer stands between the pool and the output ({node.name})"
+
+
 def _reason(node: Node) -> str:
-    if node.kind in _NONLINEAR:
-        return f"a hidden layer stands between the pool and the output ({node.name})"
     if node.kind in (Kind.MAX_POOL, Kind.MAXIMUM):
         return f"the model pools by maximum ({node.name}), not by average"
     if node.kind is Kind.AVERAGE_POOL:

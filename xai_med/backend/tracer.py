@@ -128,6 +128,10 @@ class Tracer:
             return self._surrogates.resolve(tensor)
         return self.capture.resolve(tensor)
 
+    def depends_on_input(self, tensor: Tensor) -> bool:
+        """Whether a tensor was computed from the network's input."""
+        return self.nodes.get(tensor) is not None
+
     def _is_signal(self, value: object) -> bool:
         node = self.nodes.get(value)
         return node is not None and node.is_differentiable

@@ -84,9 +84,7 @@ def write_pictures(folder: Path, measured: Sequence[Measured], phantoms: Phantom
         name = f"{one.method}_{one.framework}.png"
         if one.method == "clear":
             save_figure(one.example.figure(brightest=99), folder / name)
-            written.append(
-                (name, f"CLEAR in {one.framework}: which affirmed finding dominates where")
-            )
+            written.append((name, f"CLEAR in {one.framework}: which affirmed finding dominates where"))
             overlays = f"clear_responses_{one.framework}.png"
             save_figure(one.example.figure(overlays=True), folder / overlays)
             written.append((overlays, f"CLEAR in {one.framework}: the response of each affirmed finding"))
