@@ -528,3 +528,30 @@ def test_a_relu_setting_reaches_the_result(backend):
     assert (signed.attribution < 0).any()
     with pytest.raises(SettingError):
         explain(model, images, method="cam", relu=False)
+
+
+def test_a_path_that_is_partly_cut_is_reported_by_name():
+    torch = pytest.importorskip("torch")
+
+    class PartlyCut(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept, self.cut = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
+            self.head = torch.nn.Linear(2, 2)
+
+        def forward(self, x):
+            with torch.no_grad():
+                unrecorded = self.cut(x)
+            return self.head((self.kept(x) + self.cut(x).detach() + unrecorded).relu().mean((2, 3)))
+
+    found = explain(PartlyCut(), np.ones((1, 1, 6, 6), np.float32), method="gradient")
+    (check,) = [check for check in found.checks if check.name == "operations shielded from derivatives"]
+    assert check.value == 2
+    assert "detach" in check.note
+    assert "conv2d in 'cut'" in check.note
+
+
+def test_a_path_that_is_whole_reports_no_cut(backend):
+    blueprint = NETWORKS["resnet_like"]()
+    found = explain(backend.build(blueprint), example_input(blueprint, 1, 0), method="gradient")
+    assert not [check for check in found.checks if "shielded" in check.name]

@@ -281,10 +281,14 @@ def _common_checks(maps: Array, attribution: Attribution) -> tuple[Check, ...]:
     flat = maps.reshape(*maps.shape[:2], -1)
     constant = flat.max(axis=2) == flat.min(axis=2)
     zero = (flat == 0).all(axis=2)
-    checks = (
+    checks = [
         Check("maps that are zero everywhere", float(zero.sum())),
         Check("maps that are constant but not zero", float((constant & ~zero).sum())),
-    )
-    if not attribution.explained.was_training:
-        return checks
-    return *checks, Check("model found in training mode", 1.0, note="it was explained in evaluation mode")
+    ]
+    if attribution.explained.was_training:
+        checks.append(Check("model found in training mode", 1.0, note="it was explained in evaluation mode"))
+    cuts = attribution.explained.cuts
+    if cuts:
+        note = f"what goes through {', '.join(cuts[:3])} is not part of the map: the model detaches it"
+        checks.append(Check("operations shielded from derivatives", float(len(cuts)), note=note))
+    return tuple(checks)

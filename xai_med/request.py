@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xai_med.backend.network import Network, Trace
+from xai_med.backend.operations import Kind
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.backend.trace import CUT
@@ -32,6 +33,8 @@ class Explained:
         Every logit, also of classes that are not explained.
     was_training : bool
         Whether a part of the model was found in training mode; it ran in evaluation mode all the same.
+    cuts : tuple of str
+        Operations that the model shields from derivatives, while other paths to the output stay open.
     """
 
     logits: Logits
@@ -39,6 +42,7 @@ class Explained:
     activation: str | None
     all_logits: Array
     was_training: bool = False
+    cuts: tuple[str, ...] = ()
 
     def coefficients(self, method: str) -> Array:
         """Weights of the logits, (N, K, C), for methods that need a score linear in them.
@@ -115,7 +119,7 @@ class Request:
             selection = self.target.select(context)
         if selection.outputs is logits.values:
             _refuse_cut(logits, trace)
-        return Explained(logits, selection, activation, context.values, trace.was_training)
+        return Explained(logits, selection, activation, context.values, trace.was_training, _cuts(logits, trace))
 
     def cotangents(self, explained: Explained, trace: Trace) -> Iterator[Tensor]:
         """Native seeds, one per explained score."""
@@ -154,6 +158,21 @@ def _refuse_cut(logits: Logits, trace: Trace) -> None:
     is_open = start is None or start in logits.node.ancestors(differentiable_only=True)
     if not (is_open and logits.node.is_differentiable):
         raise GradientError(CUT)
+
+
+def _cuts(logits: Logits, trace: Trace) -> tuple[str, ...]:
+    """Operations behind the start that the model itself shields from derivatives, while other paths stay open."""
+    start = trace.captured_node
+    if start is None:
+        return ()
+    return tuple(
+        f"{node.name} in {trace.layer_name(node)!r}"
+        for node in logits.node.ancestors()
+        if node.index > start.index
+        and not node.is_differentiable
+        and node.kind is not Kind.STEP  # comparisons choose, as in x * (x > 0), and shield nothing
+        and any(parent.is_differentiable for parent in node.parents)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,6 +190,7 @@ class Tracer:
         self._consumed.update(parent.index for parent in parents)
         shape = shape_of(tensors[0])
         floating = is_floating(self._framework.tensors.dtype(tensors[0]))
+        is_unrecorded = self.capture.tensor is not None and not self._framework.is_recording()
         node = Node(
             kind=call.kind,
             name=call.name,
@@ -197,7 +198,7 @@ class Tracer:
             shape=shape,
             axes=result_axes(call.kind, details, parents, shape, space=self._space),
             index=self._count,
-            is_differentiable=floating and call.kind not in (Kind.STEP, Kind.DETACH),
+            is_differentiable=floating and not is_unrecorded and call.kind not in (Kind.STEP, Kind.DETACH),
             is_covered=self._surrogates is None or self._surrogates.covers(call, details, self._is_signal),
             module=self._modules[-1] if self._modules else None,
             details=details if details is NO_DETAILS else replace(details, signal=None, linear_map=None),
