@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 from paddle.jit.dy2static.program_translator import StaticFunction
 
+from xai_med.backend.evaluation import evaluation_mode
 from xai_med.backend.framework import Observer
 from xai_med.backend.tensors import Tensor, Tensors
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
@@ -17,8 +18,6 @@ from xai_med_paddle.interception import intercepted
 from xai_med_paddle.tensors import TENSORS, place_name
 
 _gradient_lock = threading.Lock()  # two threads in paddle.grad at once end the process by a segmentation fault
-_mode_lock = threading.RLock()
-_held: dict[int, tuple[Any, int]] = {}  # layers put in evaluation mode here, and by how many explanations
 
 
 class PaddleFramework:
@@ -100,28 +99,9 @@ class PaddleFramework:
             with paddle.amp.auto_cast(enable=False):
                 yield
 
-    @contextmanager
-    def evaluation_mode(self, model: Any) -> Iterator[bool]:
-        """Clear the training flag of each layer, by count, so that threads may overlap."""
-        layers = list(self.layers(model).values())
-        with _mode_lock:
-            mine = [layer for layer in layers if layer.training or id(layer) in _held]
-            was_training = bool(mine)
-            for layer in mine:
-                count = _held.get(id(layer), (layer, 0))[1]
-                _held[id(layer)] = (layer, count + 1)
-                layer.training = False
-        try:
-            yield was_training
-        finally:
-            with _mode_lock:
-                for layer in mine:
-                    count = _held[id(layer)][1] - 1
-                    if count:
-                        _held[id(layer)] = (layer, count)
-                    else:
-                        del _held[id(layer)]
-                        layer.training = True
+    def evaluation_mode(self, model: Any) -> AbstractContextManager[bool]:
+        """Clear the training flag of each layer, and set it again."""
+        return evaluation_mode(self.layers(model).values())
 
     def intercepted(self, observer: Observer) -> AbstractContextManager[None]:
         """Report every operation and layer of this thread."""

@@ -1,7 +1,6 @@
 """PyTorch as the tracer sees it: differentiation, context, and the state of models."""
 
 import copy
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -10,14 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from xai_med.backend.evaluation import evaluation_mode
 from xai_med.backend.framework import Observer
 from xai_med.backend.tensors import Tensors
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
 from xai_med_torch.interception import intercepted
 from xai_med_torch.tensors import TENSORS
-
-_mode_lock = threading.RLock()
-_held: dict[int, tuple[nn.Module, int]] = {}  # modules put in evaluation mode here, and by how many explanations
 
 
 class TorchFramework:
@@ -91,28 +88,9 @@ class TorchFramework:
         with torch.inference_mode(False), torch.no_grad(), _no_autocast():
             yield
 
-    @contextmanager
-    def evaluation_mode(self, model: nn.Module) -> Iterator[bool]:
-        """Clear the training flag of each module, by count, so that threads may overlap."""
-        modules = list(model.modules())
-        with _mode_lock:
-            mine = [module for module in modules if module.training or id(module) in _held]
-            was_training = bool(mine)
-            for module in mine:
-                count = _held.get(id(module), (module, 0))[1]
-                _held[id(module)] = (module, count + 1)
-                module.training = False
-        try:
-            yield was_training
-        finally:
-            with _mode_lock:
-                for module in mine:
-                    count = _held[id(module)][1] - 1
-                    if count:
-                        _held[id(module)] = (module, count)
-                    else:
-                        del _held[id(module)]
-                        module.training = True
+    def evaluation_mode(self, model: nn.Module) -> AbstractContextManager[bool]:
+        """Clear the training flag of each module, and set it again."""
+        return evaluation_mode(model.modules())
 
     def intercepted(self, observer: Observer) -> AbstractContextManager[None]:
         """Report every operation and module of this thread."""
