@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from paper_networks import dense, explained, network, pixel, pointwise, pooled
 
-from xai_med import Classes, Probability
+from xai_med import Classes, Probability, explain
 from xai_med.blueprints.weights import weights_of, with_weights
 from xai_med.errors import NotApplicableError, SettingError, TargetError
 from xai_med.render.clear import clear_picture
@@ -306,3 +306,14 @@ def test_hundreds_of_classes_are_not_compared_unasked(backend):
     with pytest.raises(TargetError, match=r"21 classes; name the ones to compare with target=Classes\(...\)"):
         explained(backend, blueprint, np.ones((1, 1, 2, 2)), method="clear", target=None)
     assert explained(backend, blueprint, np.ones((1, 1, 2, 2)), method="clear").maps.shape == (1, 21, 2, 2)
+
+
+def test_a_network_without_class_maps_says_that_logits_take_their_place(backend):
+    blueprint = NETWORKS["fully_connected_head"]()
+    found = explain(backend.build(blueprint), example_input(blueprint), method="clear")
+    (check,) = [check for check in found.checks if "for want of class maps" in check.name]
+    assert "no global average pool" in check.note
+    assert "pulled back from: logits" in found.rules
+    blueprint = NETWORKS["vgg_like"]()
+    found = explain(backend.build(blueprint), example_input(blueprint), method="clear")
+    assert not [check for check in found.checks if "for want of class maps" in check.name]

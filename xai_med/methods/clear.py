@@ -1,6 +1,7 @@
 """CLEAR: for each place of the image, the class that it speaks for most, and how strongly."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -95,22 +96,26 @@ def clear(
         coefficients = explained.coefficients("clear")
         if rules is not None:
             _refuse_other_rectifiers(explained, trace, rules)
-        outputs, cotangents, place = _seeds(trace, explained, coefficients, psi)
+        seeds = _seeds(trace, explained, coefficients, psi)
         arrived = trace.tensors.stack(
-            list(trace.pullback(outputs, cotangents, trace.captured, differentiable=request.differentiable)), 1
+            list(
+                trace.pullback(seeds.outputs, seeds.cotangents, trace.captured, differentiable=request.differentiable)
+            ),
+            1,
         )
         maps = _responses(arrived, explained.selection.scores, trace.tensors, response, calibrate, channels)
         found = dominance(trace.tensors.to_numpy(maps), threshold=threshold)
         checks = (
             Check("cells with tied classes", float(found.ties), note="the lowest position is taken"),
             Check("cells without a class", float((found.position < 0).sum())),
+            *seeds.checks,
         )
         return Attribution(
             arrived,
             maps,
             explained,
             checks=checks,
-            rules=(f"ReLU: {relu}", f"pulled back from: {place}"),
+            rules=(f"ReLU: {relu}", f"pulled back from: {seeds.place}"),
             extras={"dominant_class": found.position, "dominant_response": found.response},
         )
 
@@ -143,12 +148,21 @@ def _refuse_other_rectifiers(explained: Explained, trace: Trace, rules: Composit
         )
 
 
-def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) -> tuple[Tensor, Iterator[Tensor], str]:
-    """Where the pullback begins, and each class's own score map (or score) as its cotangent."""
+@dataclass(frozen=True, eq=False)
+class _Seeds:
+    """Where the pullback begins, with each class's own score map (or score) as its cotangent."""
+
+    outputs: Tensor
+    cotangents: Iterator[Tensor]
+    place: str
+    checks: tuple[Check, ...] = ()
+
+
+def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) -> _Seeds:
     tensors = trace.tensors
     try:
         head = find_head(trace, explained.logits.node)
-    except NotApplicableError:  # no class maps: the logit takes their place (docs/methods.md)
+    except NotApplicableError as error:  # no class maps: the logit takes their place (docs/methods.md)
         scores = explained.selection.scores
         strength = np.maximum(scores, 0) if psi == "relu" else scores
         logits = explained.selection.outputs
@@ -156,8 +170,9 @@ def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) ->
             tensors.from_numpy(cotangent * strength[:, k, None], logits)
             for k, cotangent in enumerate(explained.selection.cotangents)
         )
-        return logits, cotangents, "logits"
-    return head.entering, _class_maps(head, coefficients, trace, psi), trace.layer_name(head.node)
+        check = Check("responses pulled back from logits, for want of class maps", 1.0, note=str(error).split(": ")[1].split(";")[0])
+        return _Seeds(logits, cotangents, "logits", (check,))
+    return _Seeds(head.entering, _class_maps(head, coefficients, trace, psi), trace.layer_name(head.node))
 
 
 def _class_maps(head: Head, coefficients: Array, trace: Trace, psi: str) -> Iterator[Tensor]:
