@@ -302,10 +302,13 @@ def test_the_callers_own_hooks_run_and_may_change_the_output(method):
 
 def test_gradients_through_attribute_reach_the_callers_parameters():
     model, x = network("resnet_like")
-    for name in ("cam", "grad_cam", "gradient", "clear"):
+    for name in ("cam", "grad_cam", "gradient"):
         model.zero_grad()
         attribute(model, x, method=name, target=1, differentiable=True).square().sum().backward()
         assert model.get_submodule("conv1").weight.grad.abs().sum() > 0, name
+    for name in ("lrp", "clear"):
+        with pytest.raises(NotApplicableError, match="not differentiable"):
+            attribute(model, x, method=name, target=1, differentiable=True)
 
 
 # ---- functional and unusual code

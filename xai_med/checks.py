@@ -17,12 +17,15 @@ class Check:
         What `value` may be; None where the number is information only.
     note : str
         In words.
+    is_count : bool
+        Whether values of several images add up; otherwise the largest counts.
     """
 
     name: str
     value: float
     tolerance: float | None = None
     note: str = ""
+    is_count: bool = False
 
     @property
     def passed(self) -> bool:

@@ -16,6 +16,7 @@ from xai_med.logits import OutputChoice
 from xai_med.maps.resize import resize
 from xai_med.registry import Method, find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
+from xai_med.singly import explain_images
 from xai_med.targets import as_target
 
 _MOST_CLASSES_BY_DEFAULT = 20  # methods that compare all classes ask before they compare a thousand
@@ -80,7 +81,7 @@ def explain(
     chosen, request, given = _request(
         model, x, method, target, layer, backend, class_names, output, activation, dtype, settings
     )
-    attribution = chosen(request, settings)
+    attribution = explain_images(lambda one: chosen(one, settings), request)
     tensors = request.network.tensors
     maps = tensors.to_numpy(attribution.maps)
     if maps.ndim != 2 + len(request.space):
@@ -149,8 +150,8 @@ def attribute(
     chosen, request, _ = _request(model, x, method, target, layer, backend, None, output, activation, dtype, settings)
     if differentiable and dtype is not None:
         raise SettingError("dtype= computes on a copy of the model, whose parameters are not the caller's")
-    attribution = chosen(replace(request, differentiable=differentiable), settings)
-    return attribution.values
+    asked = replace(request, differentiable=differentiable)
+    return explain_images(lambda one: chosen(one, settings), asked).values
 
 
 def _request(

@@ -66,6 +66,11 @@ def read_logits(trace: Trace, choice: OutputChoice) -> Logits:
             "the model's output does not depend on its input through operations that can be followed: "
             "it was computed outside the framework, or the model is a constant"
         )
+    if node.axes and node.axes[0] in ("C", "0", "1", "2"):
+        raise OutputError(
+            f"the first axis of the model's output, of shape {node.shape}, is not that of images; return one row per "
+            f"image, or point to it with output="
+        )
     logits = _look_through(trace, trace.resolve(output), node)
     values = trace.tensors.to_numpy(logits.values)
     if not np.isfinite(values).all():
@@ -75,6 +80,9 @@ def read_logits(trace: Trace, choice: OutputChoice) -> Logits:
         )
     if logits.squash is None:
         _refuse_probabilities(values)
+        _refuse_hidden_squash(values, node, trace)
+    else:
+        _refuse_other_squash(values, trace.tensors.to_numpy(output), logits.squash, node)
     return logits
 
 
@@ -122,7 +130,7 @@ def _look_through(trace: Trace, values: Tensor, node: Node) -> Logits:
     """Step over reshapes and one sigmoid or softmax."""
     shape = shape_of(values)
     below = node
-    while below.kind is Kind.RESHAPE and below.parents:
+    while below.parents and (below.kind is Kind.RESHAPE or _is_copy(below)):
         below = below.parents[0]
     if below.kind not in (Kind.SIGMOID, Kind.SOFTMAX):
         return Logits(_with_class_axis(trace, values), node, None)
@@ -153,4 +161,59 @@ def _refuse_probabilities(values: Array) -> None:
         raise OutputError(
             "the model returns probabilities that sum to 1, and the softmax that made them cannot be seen; "
             "return the logits, or point to them with output="
+        )
+
+
+_WEIGHTED = frozenset(
+    {Kind.LINEAR, Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.MATMUL, Kind.BATCH_NORM, Kind.ATTENTION}
+)
+_SQUASHING = frozenset({Kind.SIGMOID, Kind.SOFTMAX, Kind.ACTIVATION, Kind.UNKNOWN})
+
+
+def _is_copy(node: Node) -> bool:
+    """Whether a routing hands on every value where it was, as ``x.float()`` does."""
+    untouched = node.details.untouched
+    return (
+        node.kind is Kind.ROUTING
+        and len(node.parents) == 1
+        and node.shape == node.parents[0].shape
+        and untouched == frozenset(range(len(node.shape)))
+    )
+
+
+def _refuse_hidden_squash(values: Array, node: Node, trace: Trace) -> None:
+    """Refuse probabilities behind an indexing, a clamp or a sum: their logit cannot be reached from here."""
+    if values.min() < 0 or values.max() > 1:
+        return
+    pending, seen = [node], set[int]()
+    while pending:
+        current = pending.pop()
+        if current.index in seen or current.kind in _WEIGHTED:
+            continue
+        seen.add(current.index)
+        if current.kind in _SQUASHING:
+            raise OutputError(
+                f"the model's output lies between 0 and 1 and comes from {current.name} in "
+                f"{trace.layer_name(current)!r} by operations that cannot be looked through; return the logits, or "
+                f"point to them with output="
+            )
+        pending.extend(current.parents)
+
+
+def _refuse_other_squash(logits: Array, output: Array, squash: str, node: Node) -> None:
+    """Refuse a softmax over another axis than that of classes: its probabilities are not those of the classes."""
+    if logits.ndim < 2:
+        return
+    logits = logits.astype(np.float64)
+    if squash == "sigmoid":
+        expected = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+    else:
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        expected = shifted / shifted.sum(axis=1, keepdims=True)
+    given = output.astype(np.float64).reshape(expected.shape)
+    given = np.exp(given) if given.max() <= 0 and squash == "softmax" else given
+    if np.abs(given - expected).max() > 1e-2:
+        raise OutputError(
+            f"the model ends in a {squash} ({node.name}) that is not over the axis of classes, so that its values are "
+            f"not probabilities of the classes; return the logits, or point to them with output="
         )

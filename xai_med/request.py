@@ -107,6 +107,8 @@ class Request:
                 f"the model returned {rows} rows for {images} images; it must return one row per image, "
                 f"or output= must point to what does"
             )
+        if images > 1:
+            _stop_where_images_mix(logits, trace)
         if self.class_names is not None and len(self.class_names) != shape_of(logits.values)[1]:
             raise SettingError(
                 f"{len(self.class_names)} class names were given, the model has {shape_of(logits.values)[1]} outputs"
@@ -150,6 +152,20 @@ class Request:
         # something consumed the features before the pool was reached: begin at their producer instead
         with self.network.trace(self.batch, start=AtPool(producer), differentiable=self.differentiable) as trace:
             yield trace
+
+
+class MixedImagesError(Exception):
+    """The model mixes images of a batch, or may; never reaches the caller: images are then explained one by one."""
+
+
+def _stop_where_images_mix(logits: Logits, trace: Trace) -> None:
+    """Stop where the record cannot show that each row of the logits depends on its own image alone."""
+    if trace.left:
+        node = trace.left[0]
+        raise MixedImagesError(f"a number was read from the result of {node.name} in {trace.layer_name(node)!r}")
+    for node in logits.node.ancestors():
+        if not node.axes or node.axes[0] != "N":
+            raise MixedImagesError(f"{node.name} in {trace.layer_name(node)!r} may mix the images of a batch")
 
 
 def _refuse_cut(logits: Logits, trace: Trace) -> None:

@@ -108,7 +108,10 @@ class Sign:
     is_positive: bool
 
     def select(self, context: Context) -> Selection:
-        """Select the logit or its negation."""
+        """Select the logit or its negation, unless a class of this name was given."""
+        word = "positive" if self.is_positive else "negative"
+        if context.class_names is not None and word in context.class_names and context.classes > 1:
+            return Classes(word).select(context)
         if context.classes != 1:
             raise TargetError(
                 f"target 'positive' and 'negative' are for models with one logit, this one has {context.classes}"

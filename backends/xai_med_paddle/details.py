@@ -9,6 +9,7 @@ import paddle
 
 from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
 from xai_med.backend.tensors import Tensor
+from xai_med_paddle.routing import routing
 
 CHANNELS_LAST = frozenset({"NLC", "NHWC", "NDHWC"})
 
@@ -267,6 +268,8 @@ _READERS: Mapping[Kind, Callable[[str, Callable[..., Any], Any, Any], Details]] 
     Kind.SUM: _reduction,
     Kind.MAXIMUM: _reduction,
     Kind.PERMUTE: _permutation,
+    Kind.ROUTING: routing,
+    Kind.CONCATENATE: routing,
     Kind.DROPOUT: _dropout,
     Kind.RANDOM: _random,
 }

@@ -60,6 +60,14 @@ class PaddleFramework:
         """Copy in place, with its gradient; no public function of Paddle does both."""
         paddle._C_ops.assign_out_(value, target)
 
+    def base(self, tensor: Tensor) -> Tensor | None:  # noqa: ARG002 (Paddle does not tell)
+        """Return None: Paddle does not tell what a view looks at."""
+        return None
+
+    def reaches(self, tensor: Tensor, leaf: Tensor) -> bool:  # noqa: ARG002 (nor which leaf a graph ends in)
+        """Return False: Paddle's graph does not name its leaves."""
+        return False
+
     def pullback(
         self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
     ) -> Tensor | None:

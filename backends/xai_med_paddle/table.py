@@ -36,7 +36,7 @@ _NAMES: Mapping[Kind, str] = {
     Kind.MAXIMUM: "amax max",
     Kind.ADD: "add subtract add_n __add__ __radd__ __sub__ __rsub__ elementwise_add elementwise_sub",
     Kind.MULTIPLY: "multiply scale __mul__ __rmul__ elementwise_mul",
-    Kind.DIVIDE: "divide __div__ __rdiv__ __truediv__ __rtruediv__ elementwise_div",
+    Kind.DIVIDE: "divide __div__ __truediv__ elementwise_div",
     Kind.MATMUL: "matmul bmm mv dot addmm baddbmm einsum __matmul__ __rmatmul__ matmul_v2 mul bilinear",
     Kind.CONCATENATE: "concat stack",
     Kind.SOFTMAX: "softmax log_softmax",

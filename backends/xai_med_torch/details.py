@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
+from xai_med_torch.routing import routing
 
 # Built-in functions carry no signature; their parameters in order, from the operator schemas.
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -89,7 +90,8 @@ def _batch_norm(function: Callable[..., Any], args: Any, kwargs: Any) -> Details
     given = bind("batch_norm", function, args, kwargs)
     mean, variance = given.get("running_mean"), given.get("running_var")
     if given.get("training") or mean is None or variance is None:
-        return Details(signal=given["input"], couples_images=True)
+        updates = bool(given.get("training")) and mean is not None
+        return Details(signal=given["input"], couples_images=True, changes_model=updates)
     scale = torch.rsqrt(variance + given.get("eps", 1e-5))
     if given.get("weight") is not None:
         scale = scale * given["weight"]
@@ -138,26 +140,15 @@ def _reduction(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
         dims = tuple(range(signal.ndim))
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     reduced = tuple(sorted(dim % signal.ndim for dim in dims)) or tuple(range(signal.ndim))
-    return Details(signal=signal, reduced=reduced, keeps_axes=bool(given.get("keepdim", False)))
+    return Details(signal=signal, reduced=reduced, keeps_axes=bool(given.get("keepdim", given.get("keepdims", False))))
 
 
 def _permutation(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     signal = args[0] if args else kwargs["input"]
-    rank = signal.ndim
-    name = function.__name__
-    if name == "permute":
-        dims = args[1:] or (kwargs["dims"],)
-        dims = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-        return Details(order=tuple(int(dim) % rank for dim in dims))
-    if name in ("transpose", "swapaxes", "swapdims", "t"):
-        pair = (0, 1) if name == "t" else tuple(args[1:3]) + tuple(kwargs.values())[: 3 - len(args)]
-        order = list(range(rank))
-        first, second = (int(dim) % rank for dim in pair)
-        order[first], order[second] = order[second], order[first]
-        return Details(order=tuple(order))
-    # movedim: let torch say where each axis of a marker tensor of the same rank goes
-    marker = torch.empty(tuple(range(2, rank + 2)))
-    return Details(order=tuple(size - 2 for size in function(marker, *args[1:], **kwargs).shape))
+    # let PyTorch say where each axis of a marker goes that has a size of its own for every axis
+    marker = torch.empty(tuple(range(2, signal.ndim + 2)))
+    others = {name: value for name, value in kwargs.items() if name != "input"}
+    return Details(order=tuple(size - 2 for size in function(marker, *args[1:], **others).shape))
 
 
 def _dropout(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
@@ -200,6 +191,8 @@ _READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {
     Kind.SUM: _reduction,
     Kind.MAXIMUM: _reduction,
     Kind.PERMUTE: _permutation,
+    Kind.ROUTING: routing,
+    Kind.CONCATENATE: routing,
     Kind.DROPOUT: _dropout,
     Kind.ACTIVATION: _activation,
     Kind.RANDOM: _random,

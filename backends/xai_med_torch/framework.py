@@ -55,6 +55,23 @@ class TorchFramework:
         """Copy in place."""
         target.copy_(value)
 
+    def base(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The tensor that a view looks at."""
+        return tensor._base if tensor._is_view() else None
+
+    def reaches(self, tensor: torch.Tensor, leaf: torch.Tensor) -> bool:
+        """Walk the graph of derivatives, from a tensor that has one."""
+        pending, seen = [tensor.grad_fn], set()
+        while pending:
+            node = pending.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            if getattr(node, "variable", None) is leaf:
+                return True
+            pending.extend(following for following, _ in node.next_functions)
+        return False
+
     def pullback(
         self,
         outputs: torch.Tensor,

@@ -47,7 +47,8 @@ _NAMES: Mapping[Kind, str] = {
     ),
     Kind.RESAMPLE: "interpolate upsample upsample_nearest upsample_bilinear",
     Kind.STEP: (
-        "round floor ceil trunc frac sign heaviside argmax argmin argsort gt ge lt le eq ne __gt__ __ge__ __lt__ "
+        "round floor ceil trunc frac sign sgn floor_divide __floordiv__ heaviside "
+        "argmax argmin argsort gt ge lt le eq ne __gt__ __ge__ __lt__ "
         "__le__ __eq__ __ne__ logical_not logical_and logical_or isnan isfinite isinf int long bool"
     ),
     Kind.DETACH: "detach data",
@@ -62,11 +63,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType({name: kind for kind, names in _NAM
 
 SILENT = frozenset(
     "shape dtype device ndim layout is_cuda is_sparse is_quantized is_meta is_mkldnn requires_grad grad_fn "
-    "is_leaf names dim size numel nelement element_size stride storage_offset is_contiguous __len__ __bool__ "
-    "__int__ __float__ __index__ __format__ __repr__ __str__ __hash__ item tolist is_floating_point is_complex "
-    "is_nonzero get_device untyped_storage data_ptr itemsize nbytes is_inference _version is_nested is_xla is_cpu "
+    "is_leaf names dim size numel nelement element_size stride storage_offset is_contiguous __len__ "
+    "__format__ __repr__ __str__ __hash__ is_floating_point is_complex "
+    "get_device untyped_storage data_ptr itemsize nbytes is_inference _version is_nested is_xla is_cpu "
     "is_same_size is_pinned is_shared has_names dim_order register_hook retain_grad retains_grad requires_grad_ "
-    "is_mps is_xpu is_vulkan is_ipu is_hpu is_maia is_mtia is_ort is_coalesced result_type can_cast numpy "
+    "is_mps is_xpu is_vulkan is_ipu is_hpu is_maia is_mtia is_ort is_coalesced result_type can_cast "
     "get_default_dtype set_grad_enabled is_storage is_tensor storage _base output_nr".split()
 )
 """Functions that only look at a tensor."""

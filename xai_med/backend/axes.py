@@ -24,12 +24,11 @@ _SAME_AXES = frozenset(
         Kind.MULTIPLY,
         Kind.DIVIDE,
         Kind.DROPOUT,
-        Kind.CONCATENATE,
         Kind.STEP,
         Kind.DETACH,
-        Kind.ROUTING,
     }
 )
+_ROUTED = frozenset({Kind.CONCATENATE, Kind.ROUTING})
 
 
 def image_axes(space: int) -> AxisNames:
@@ -61,22 +60,59 @@ def result_axes(
     unknown = ("?",) * len(shape)
     if kind in _CHANNELS_FIRST:
         source = parents[0].axes
-        return source if source == image_axes(space) and len(source) == len(shape) else unknown
+        if source == image_axes(space) and len(source) == len(shape):
+            return source
+        return (source[0], *unknown[1:]) if source and shape and shape[0] == parents[0].shape[0] else unknown
     largest = max(parents, key=lambda node: len(node.axes))
     source = largest.axes
     if kind in _SAME_AXES:
-        return source if len(source) == len(shape) else unknown
+        return _broadcast(parents, shape) if len(source) == len(shape) else unknown
+    if kind in _ROUTED:
+        untouched = details.untouched if details.untouched is not None else frozenset[int]()
+        if len(source) != len(shape):
+            return unknown
+        # the order of channels does not matter to a map, the place of an image or a cell does
+        return tuple(
+            name if axis in untouched or name == "C" or largest.shape[axis] == shape[axis] == 1 else "?"
+            for axis, name in enumerate(source)
+        )
     if kind is Kind.LINEAR:
         return (*source[:-1], "C") if len(source) == len(shape) else unknown
     if kind is Kind.PERMUTE and details.order is not None:
         return tuple(source[axis] for axis in details.order)
     if kind in (Kind.MEAN, Kind.SUM, Kind.MAXIMUM) and details.reduced is not None:
         if details.keeps_axes:
-            return source
+            gone = {axis for axis in details.reduced if source[axis] == "N"}
+            return tuple("?" if axis in gone else name for axis, name in enumerate(source))
         return tuple(name for axis, name in enumerate(source) if axis not in details.reduced)
     if kind is Kind.RESHAPE:
         return _reshaped(source, largest.shape, shape)
     return unknown
+
+
+def _broadcast(parents: Sequence[Node], shape: tuple[int, ...]) -> AxisNames:
+    """Names on which all operands agree that are not merely repeated along the axis."""
+    names = []
+    for axis in range(len(shape)):
+        found = set()
+        for parent in parents:
+            place = axis - len(shape) + len(parent.shape)
+            if place >= 0 and parent.shape[place] == shape[axis]:
+                found.add(parent.axes[place])
+        names.append(found.pop() if len(found) == 1 else "?")
+    return tuple(names)
+
+
+def untouched_by_index(index: object, rank: int) -> frozenset[int] | None:
+    """Axes that indexing leaves alone: full slices; None where axes come or go, or the index is not plain."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    if any(part is Ellipsis for part in parts):
+        place = next(number for number, part in enumerate(parts) if part is Ellipsis)
+        parts[place : place + 1] = [slice(None)] * (rank - len(parts) + 1)
+    if len(parts) > rank or any(part is None or isinstance(part, int | bool) for part in parts):
+        return None
+    parts += [slice(None)] * (rank - len(parts))
+    return frozenset(axis for axis, part in enumerate(parts) if isinstance(part, slice) and part == slice(None))
 
 
 def _reshaped(axes: AxisNames, old: tuple[int, ...], new: tuple[int, ...]) -> AxisNames:

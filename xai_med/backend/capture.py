@@ -4,6 +4,7 @@ from typing import Any
 
 from xai_med.backend.axes import has_image_axes
 from xai_med.backend.framework import Framework
+from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput, AtLayer, AtPool, Nowhere, Start
 from xai_med.backend.tensors import Tensor, shape_of
@@ -46,7 +47,7 @@ class Capture:
         if self._differentiable:
             self._framework.start_recording()
         if not isinstance(self._start, AtInput):
-            return batch, None
+            return self._framework.copy(batch), None  # a model may write into its input
         self._framework.start_recording()
         self.node = node
         if not self._start.probed:
@@ -61,8 +62,19 @@ class Capture:
             return self._start.module is module
         return isinstance(self._start, Nowhere) and self._start.watched is module and module is not None
 
-    def at_layer(self, output: Any, nodes: TensorMap[Node]) -> Any:
-        """Capture a layer's output, or remember where it was made; return what the layer hands on."""
+    def at_layer(self, output: Any, nodes: TensorMap[Node], *, entered: int) -> Any:
+        """Capture a layer's output, or remember where it was made; return what the layer hands on.
+
+        Parameters
+        ----------
+        output : object
+            Of the layer.
+        nodes : TensorMap
+            Where the stand-in is registered.
+        entered : int
+            Index of the last operation before the layer ran: an older tensor was only passed through, and others
+            that hold it do not hold the layer's output.
+        """
         name = self._start.name if isinstance(self._start, AtLayer | Nowhere) else ""
         if not self._framework.is_tensor(output):
             raise LayerError(
@@ -85,6 +97,8 @@ class Capture:
                 f"{self._space} space axes of the input; choose a layer with space axes, such as the last convolution"
             )
         handed = self._begin(output, node)
+        if node.index <= entered:
+            self._stand_ins.clear()
         nodes.set(handed, node)
         return handed
 
@@ -103,8 +117,9 @@ class Capture:
         if self.node is node or not has_image_axes(node, self._space):
             return False
         self._stand_ins.clear()
-        if not is_fresh and not self._differentiable:
-            self.late_producer = node.index
+        made_by = _before_partial_pools(node)
+        if made_by is not node or (not is_fresh and not self._differentiable):
+            self.late_producer = made_by.index
             self.tensor, self.node = None, None
             return False
         self.late_producer = None
@@ -155,3 +170,15 @@ class Capture:
         """Return the stand-in of a captured tensor, or the tensor itself."""
         stand_in = self._stand_ins.get(tensor)
         return tensor if stand_in is None else stand_in
+
+
+def _before_partial_pools(node: Node) -> Node:
+    """The producer of the features where a pool takes one space axis after the other."""
+    while node.kind in (Kind.AVERAGE_POOL, Kind.MEAN, Kind.SUM, Kind.MAX_POOL, Kind.MAXIMUM):
+        parent = node.parents[0]
+        if len(parent.shape) != len(node.shape) or not any(
+            new == 1 < old for old, new in zip(parent.shape[2:], node.shape[2:], strict=True)
+        ):
+            break
+        node = parent
+    return node

@@ -66,6 +66,14 @@ class Framework(Protocol):
         """Write `value` into `target` in place, derivatives included."""
         ...
 
+    def base(self, tensor: Tensor) -> Tensor | None:
+        """The tensor whose memory a view shares, None where it is no view or this cannot be told."""
+        ...
+
+    def reaches(self, tensor: Tensor, leaf: Tensor) -> bool:
+        """Whether derivatives of `tensor` reach `leaf`, as far as the framework lets one look."""
+        ...
+
     def pullback(
         self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
     ) -> Tensor | None:

@@ -57,6 +57,11 @@ class Trace(Protocol):
         """The operation that produced the watched or captured layer's output."""
         ...
 
+    @property
+    def left(self) -> tuple[Node, ...]:
+        """Operations whose results left the record as plain numbers, such as ``x.max().item()``."""
+        ...
+
     def is_tensor(self, value: object) -> bool:
         """Whether a value is a native tensor."""
         ...

@@ -103,6 +103,10 @@ class Details:
         Of a dropout or another random operation: whether it changes anything in this call.
     couples_images : bool
         Whether the result for one image depends on the others in the batch.
+    changes_model : bool
+        Whether the call writes into the model, as a batch norm that updates its running statistics.
+    untouched : frozenset of int or None
+        Of a routing: axes along which every value stays where it is; None where this could not be read.
     """
 
     signal: Tensor | None = None
@@ -118,6 +122,8 @@ class Details:
     order: tuple[int, ...] | None = None
     is_active: bool = False
     couples_images: bool = False
+    changes_model: bool = False
+    untouched: frozenset[int] | None = None
 
 
 NO_DETAILS = Details()

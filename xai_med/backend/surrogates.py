@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from xai_med.backend.arguments import map_tensors
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import BatchStatistics, Call, Details, Kind, Operation
@@ -83,7 +85,7 @@ class Surrogates:
             )
         if call.kind is Kind.BATCH_NORM and self._rules.merges_batch_norm and details.statistics is not None:
             promise = self._promises.get(details.signal)
-            if promise is not None and promise.details.output_axis is not None:
+            if promise is not None and self._may_merge(promise, details.signal):
                 return self._merged(promise, details.statistics, call)
         rule = self._rules.rules.get(call.kind)
         if rule is None or not self.covers(call, details, is_signal):
@@ -94,6 +96,19 @@ class Surrogates:
         return self._unweighted(call, details, rule, is_signal)
 
     # ---- operations with weights
+
+    def _may_merge(self, promise: _Promise, value: Tensor) -> bool:
+        """Whether a batch norm of a promised output is one operation with what made it."""
+        if promise.details.output_axis is None:
+            return False
+        if promise.kind is Kind.LINEAR and len(shape_of(value)) != 2:
+            return False  # the norm's channels are then not the linear map's outputs
+        if promise.surrogate is None:
+            return True
+        # an earlier consumer may have written into the output, itself or through a view
+        tensors = self._framework.tensors
+        current, made = tensors.to_numpy(promise.surrogate), tensors.to_numpy(value)
+        return bool(np.abs(current - made).max() <= 1e-5 * np.abs(made).max())
 
     def _promise(self, call: Call, details: Details, rule: Rule) -> Tensor:
         tensors = self._framework.tensors
@@ -140,7 +155,8 @@ class Surrogates:
 
     def _unweighted(self, call: Call, details: Details, rule: Rule, is_signal: Callable[[object], bool]) -> Tensor:
         signals = list(_signals(call, is_signal))
-        if len(signals) < 2 and call.kind is Kind.ADD:  # a constant is added: a bias, which keeps its share
+        # without a signal there is nothing to share; a constant that is added is a bias, which keeps its share
+        if not signals or (len(signals) < 2 and call.kind is Kind.ADD):
             args, kwargs = map_tensors(self.resolve, call.args, call.kwargs, self._framework.is_tensor)
             return call.function(*args, **kwargs)
         resolved = tuple(self.resolve(signal) for signal in signals)

@@ -132,4 +132,9 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
 
 def is_floating(dtype: str) -> bool:
     """Whether a dtype name, as `Tensors.dtype` gives it, is a kind of floating point."""
-    return dtype == "bfloat16" or np.dtype(dtype).kind == "f"
+    if dtype in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        return True
+    try:
+        return np.dtype(dtype).kind in "fc"
+    except TypeError:
+        return False  # a quantised kind, which NumPy does not know

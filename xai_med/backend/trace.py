@@ -79,6 +79,11 @@ class RecordedTrace:
         """The operation that produced the watched layer's output."""
         return self._tracer.capture.watched_node
 
+    @property
+    def left(self) -> tuple[Node, ...]:
+        """Operations whose results left the record as plain numbers."""
+        return tuple(self._tracer.left)
+
     def is_tensor(self, value: object) -> bool:
         """Whether a value is a native tensor."""
         return self._framework.is_tensor(value)

@@ -15,7 +15,7 @@ from xai_med.backend.start import Start
 from xai_med.backend.surrogates import Surrogates
 from xai_med.backend.tensors import Tensor, is_floating, shape_of
 from xai_med.backend.weak import TensorMap
-from xai_med.errors import NotApplicableError, ShapeError
+from xai_med.errors import NotApplicableError, ShapeError, UnsupportedOperationError
 
 _DETAILED = frozenset(
     {
@@ -31,6 +31,8 @@ _DETAILED = frozenset(
         Kind.MAXIMUM,
         Kind.PERMUTE,
         Kind.DROPOUT,
+        Kind.ROUTING,
+        Kind.CONCATENATE,
         Kind.ACTIVATION,  # some draw random slopes
         Kind.RANDOM,
     }
@@ -71,7 +73,8 @@ class Tracer:
         self._surrogates = Surrogates(framework, rules) if rules is not None else None
         self._squashed: dict[int, tuple[Tensor, Node]] = {}
         self._consumed: set[int] = set()
-        self._modules: list[Any] = []
+        self._modules: list[tuple[Any, int]] = []
+        self.left: list[Node] = []
         self._count = 0
 
     # ---- the input and the modules
@@ -87,19 +90,26 @@ class Tracer:
 
     def enter_module(self, module: Any) -> None:
         """Note that a module begins to run."""
-        self._modules.append(module)
+        self._modules.append((module, self._count))
 
     def leave_module(self, module: Any, output: Any) -> Any:
         """Note that a module has run; return what it should hand on."""
-        while self._modules and self._modules.pop() is not module:
-            pass  # a module that raised inside a model that caught it
-        return self.capture.at_layer(output, self.nodes) if self.capture.wants(module) else output
+        entered = self._count
+        while self._modules:
+            running, entered = self._modules.pop()
+            if running is module:
+                break  # any other raised, and the model caught it
+        if not self.capture.wants(module):
+            return output
+        return self.capture.at_layer(output, self.nodes, entered=entered)
 
     # ---- operations
 
     def call(self, call: Call) -> Any:
         """Run one function for the model."""
         parents = self._parents(call.args, call.kwargs)
+        if self._surrogates is not None:
+            self._refuse_hidden(call)
         if not parents:
             if call.kind is Kind.RANDOM:
                 self._refuse_random(call)
@@ -162,11 +172,32 @@ class Tracer:
             )
         if details.is_active:
             self._refuse_random(call)
+        if details.changes_model:
+            raise NotApplicableError(
+                f"{call.name} in {self._place()} would update the model's running statistics though the model is in "
+                f"evaluation mode; make it depend on the module's training flag"
+            )
         if details.couples_images and self.capture.images > 1:
             raise NotApplicableError(
                 f"{call.name} in {self._place()} uses statistics of the batch, so that the result for one image "
                 f"depends on the others; explain one image at a time"
             )
+
+    def _refuse_hidden(self, call: Call) -> None:
+        """Refuse a value that depends on the input by operations that could not be seen: no rule acted on them."""
+        leaf = self.capture.tensor
+        for value in (*call.args, *call.kwargs.values()):
+            for item in value if isinstance(value, list | tuple) else (value,):
+                if (
+                    self._framework.is_tensor(item)
+                    and self.nodes.get(item) is None
+                    and leaf is not None
+                    and self._framework.reaches(item, leaf)
+                ):
+                    raise UnsupportedOperationError(
+                        f"{call.name} in {self._place()} receives what came of an operation out of sight, such as a "
+                        f"scripted function or a custom autograd function, where no rule can act; use method='grad_cam'"
+                    )
 
     def _refuse_random(self, call: Call) -> None:
         raise NotApplicableError(
@@ -175,7 +206,7 @@ class Tracer:
         )
 
     def _place(self) -> str:
-        return f"module {type(self._modules[-1]).__name__}" if self._modules else "the model"
+        return f"module {type(self._modules[-1][0]).__name__}" if self._modules else "the model"
 
     # ---- the record
 
@@ -185,6 +216,7 @@ class Tracer:
         if result is None and call.args:  # item assignment
             tensors = [call.args[0]]
         if not tensors:
+            self.left.extend(parents)  # a number or a truth value, which the record cannot follow
             return None
         self._count += 1
         self._consumed.update(parent.index for parent in parents)
@@ -198,9 +230,12 @@ class Tracer:
             shape=shape,
             axes=result_axes(call.kind, details, parents, shape, space=self._space),
             index=self._count,
-            is_differentiable=floating and not is_unrecorded and call.kind not in (Kind.STEP, Kind.DETACH),
+            is_differentiable=floating
+            and not is_unrecorded
+            and call.kind not in (Kind.STEP, Kind.DETACH)
+            and any(parent.is_differentiable for parent in parents),
             is_covered=self._surrogates is None or self._surrogates.covers(call, details, self._is_signal),
-            module=self._modules[-1] if self._modules else None,
+            module=self._modules[-1][0] if self._modules else None,
             details=details if details is NO_DETAILS else replace(details, signal=None, linear_map=None),
         )
         self._assign(call, node, tensors)
@@ -219,6 +254,17 @@ class Tracer:
             self.nodes.set(tensor, node)
         if call.writes_in_place and tensors[0] is not call.args[0]:
             self.nodes.set(call.args[0], node)  # the model may go on with the tensor that it changed
+        if call.writes_in_place:
+            self._note_base(call.args[0], node)
+
+    def _note_base(self, view: Tensor, node: Node) -> None:
+        """A tensor whose view was written has changed with it."""
+        base = self._framework.base(view)
+        old = None if base is None else self.nodes.get(base)
+        if base is not None and old is not None and old is not node:
+            self._count += 1
+            changed = replace(old, kind=Kind.ROUTING, name=f"{node.name} on a view", parents=(old, node))
+            self.nodes.set(base, replace(changed, index=self._count, details=NO_DETAILS))
 
     def squash_input(self, node: Node) -> Tensor | None:
         """What went into a sigmoid or softmax."""
@@ -234,7 +280,10 @@ class Tracer:
         parent = node.parents[0]
         if signal is None or call.writes_in_place:
             return result
-        if not (is_global_average(node.kind, node.details, parent, self._space) or _leaves_space(node, self._space)):
+        if not (
+            is_global_average(node.kind, node.details, parent, self._space)
+            or (_has_space(parent, self._space) and leaves_space(node))
+        ):
             if _has_space(node, self._space):
                 self.capture.drop()
             return result
@@ -261,7 +310,8 @@ def _has_space(node: Node, space: int) -> bool:
     return len(node.shape) == space + 2 and max(node.shape[2:]) > 1
 
 
-def _leaves_space(node: Node, space: int) -> bool:
-    """Whether an operation turns a tensor with space axes into one without."""
-    is_small = len(node.shape) <= 2 or (len(node.shape) == space + 2 and max(node.shape[2:]) == 1)
-    return is_small and _has_space(node.parents[0], space)
+def leaves_space(node: Node) -> bool:
+    """Whether an operation turns a tensor (N, C, *space) into one without space axes."""
+    if not node.parents or len(node.parents[0].shape) < 3 or max(node.parents[0].shape[2:]) == 1:
+        return False
+    return len(node.shape) <= 2 or (len(node.shape) == len(node.parents[0].shape) and max(node.shape[2:]) == 1)

@@ -87,27 +87,25 @@ def clear(
     """
     _check_settings(relu, response, psi, calibrate, channels, threshold)
     request.without_layer("clear")
+    if request.differentiable:
+        raise NotApplicableError("the class maps that CLEAR sends back are held fixed, so it is not differentiable")
     rule = _RECTIFIERS[relu]
     rules = None if rule is None else _rectified(rule)
-    with request.network.trace(
-        request.batch, start=AtInput(), rules=rules, differentiable=request.differentiable
-    ) as trace:
+    with request.network.trace(request.batch, start=AtInput(), rules=rules) as trace:
         explained = request.explained(trace)
         coefficients = explained.coefficients("clear")
         if rules is not None:
             _refuse_other_rectifiers(explained, trace, rules)
         seeds = _seeds(trace, explained, coefficients, psi)
         arrived = trace.tensors.stack(
-            list(
-                trace.pullback(seeds.outputs, seeds.cotangents, trace.captured, differentiable=request.differentiable)
-            ),
+            list(trace.pullback(seeds.outputs, seeds.cotangents, trace.captured)),
             1,
         )
         maps = _responses(arrived, explained.selection.scores, trace.tensors, response, calibrate, channels)
         found = dominance(trace.tensors.to_numpy(maps), threshold=threshold)
         checks = (
-            Check("cells with tied classes", float(found.ties), note="the lowest position is taken"),
-            Check("cells without a class", float((found.position < 0).sum())),
+            Check("cells with tied classes", float(found.ties), note="the lowest position is taken", is_count=True),
+            Check("cells without a class", float((found.position < 0).sum()), is_count=True),
             *seeds.checks,
         )
         return Attribution(
@@ -142,6 +140,13 @@ def _rectified(rule: Rule) -> Composite:
 
 def _refuse_other_rectifiers(explained: Explained, trace: Trace, rules: Composite) -> None:
     refuse_uncovered(explained.logits.node, trace, rules.name)
+    nodes = list(explained.logits.node.ancestors())
+    masked = next((node for node in nodes if any(parent.kind is Kind.STEP for parent in node.parents)), None)
+    if masked is not None:
+        raise NotApplicableError(
+            f"{masked.name} in {trace.layer_name(masked)!r} uses a comparison as a mask, a rectifier on which the rule "
+            f"{rules.name!r} cannot act; use relu='mask'"
+        )
     if not any(node.kind is Kind.RELU for node in explained.logits.node.ancestors()):
         raise NotApplicableError(
             f"the rule {rules.name!r} acts on ReLUs and the model has none on the way to the output; use relu='mask'"
@@ -170,7 +175,8 @@ def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) ->
             tensors.from_numpy(cotangent * strength[:, k, None], logits)
             for k, cotangent in enumerate(explained.selection.cotangents)
         )
-        check = Check("responses pulled back from logits, for want of class maps", 1.0, note=str(error).split(": ")[1].split(";")[0])
+        why = str(error).split(": ")[1].split(";")[0]
+        check = Check("responses pulled back from logits, for want of class maps", 1.0, note=why)
         return _Seeds(logits, cotangents, "logits", (check,))
     return _Seeds(head.entering, _class_maps(head, coefficients, trace, psi), trace.layer_name(head.node))
 

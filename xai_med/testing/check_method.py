@@ -135,7 +135,7 @@ def _compare(name: str, network: str, found: dict[str, Array | str]) -> float:
     largest = 0.0
     for other_name, other in others:
         if isinstance(first, str) or isinstance(other, str):
-            if first is not other and not (isinstance(first, str) and first == other):
+            if not (isinstance(first, str) and isinstance(other, str) and first == other):
                 raise ConformanceError(f"{name} on {network}: {first_name} and {other_name} disagree on refusing it")
             continue
         deviation = relative(other, first)

@@ -65,6 +65,8 @@ def _described(plan: PlannedStep, parent: Node) -> tuple[Kind, Details]:
         if plan.options["style"] == "mean":  # drops the space axes, as a mean does in a framework
             return Kind.MEAN, Details(reduced=space)
         return kind, Details(is_global=True)
+    if kind is Kind.CONCATENATE:  # along channels: images and space stay where they are
+        return kind, Details(untouched=frozenset(range(len(parent.shape))) - {1})
     if step.operation == "average_pool":
         covers = plan.options["padding"] == 0 and {parent.shape[axis] for axis in space} == {plan.options["kernel"]}
         return kind, Details(is_global=covers)

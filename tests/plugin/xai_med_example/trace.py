@@ -65,6 +65,11 @@ class BlueprintTrace:
         return None
 
     @property
+    def left(self) -> tuple[Node, ...]:
+        """Steps give arrays and never plain numbers, so nothing leaves the record."""
+        return ()
+
+    @property
     def pooled(self) -> tuple[Tensor, Node] | None:
         """The array that entered the last global average pool, and the pool's node."""
         pools = [node for node in self._nodes.values() if _pools_globally(node)]
