@@ -26,7 +26,8 @@ from xai_med.errors import (
     UnknownNameError,
     UnsupportedOperationError,
 )
-from xai_med.registry import BACKENDS, METHODS, Method, get_backend, get_method, owners, unregister
+from xai_med.method import Method
+from xai_med.registry import BACKENDS, METHODS, get_backend, get_method, owners, unregister
 from xai_med.testing import NETWORKS, check_method, example_input
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 
 from xai_med.checks import Check
 from xai_med.errors import XaiMedError
-from xai_med.registry import Method, backends, methods, register_backend, register_method
+from xai_med.method import Method
+from xai_med.registry import backends, methods, register_backend, register_method
 
 if TYPE_CHECKING:
     from xai_med.backend.tensors import Tensors

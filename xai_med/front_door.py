@@ -14,7 +14,8 @@ from xai_med.errors import DtypeError, NonFiniteError, SettingError, ShapeError,
 from xai_med.explanation import Explanation
 from xai_med.logits import OutputChoice
 from xai_med.maps.resize import resize
-from xai_med.registry import Method, find_backend, get_backend, get_method
+from xai_med.method import Method
+from xai_med.registry import find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
 from xai_med.singly import explain_images
 from xai_med.targets import as_target

@@ -1,7 +1,6 @@
 """Names of methods and backends: built in, from installed packages, or registered by hand; loaded when used."""
 
 import importlib
-import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -13,67 +12,17 @@ from xai_med.errors import (
     MissingDependencyError,
     ModelError,
     RegistrationError,
-    SettingError,
     UnknownNameError,
     XaiMedError,
 )
+from xai_med.method import Method
 from xai_med.methods.table import BUILT_IN
 
 if TYPE_CHECKING:
     from xai_med.backend.network import Backend
-    from xai_med.request import Attribution, Request
+    from xai_med.request import Attribution
 
 METHODS, BACKENDS = "xai_med.methods", "xai_med.backends"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A registered method.
-
-    Parameters
-    ----------
-    name : str
-        As in ``method="grad_cam"``.
-    function : callable
-        ``function(request, *, settings) -> Attribution``.
-    source : str
-        The paper and equation.
-    cost : str
-        In forward passes and pullbacks.
-    needs : str
-        What a model must have.
-    default_target : str
-        Taken when the caller names none: ``"predicted"`` or ``"all"``.
-    """
-
-    name: str
-    function: "Callable[..., Attribution]"
-    source: str
-    cost: str = ""
-    needs: str = ""
-    default_target: str = "predicted"
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Names and defaults of the method's settings."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
-    def __call__(self, request: "Request", settings: Mapping[str, Any]) -> "Attribution":
-        """Run the method.
-
-        Raises
-        ------
-        SettingError
-            A setting that the method does not have.
-        """
-        unknown = sorted(set(settings) - set(self.settings))
-        if unknown:
-            raise SettingError(
-                f"method {self.name!r} has no setting {', '.join(map(repr, unknown))}; "
-                f"it has {', '.join(self.settings) or 'none'}"
-            )
-        return self.function(request, **settings)
 
 
 @dataclass(frozen=True)

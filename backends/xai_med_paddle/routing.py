@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xai_med.backend.axes import untouched_by_index
+from xai_med.backend.axes import moved_by_padding, untouched_by_index
 from xai_med.backend.operations import NO_DETAILS, Details
 
 _COPIES = frozenset(
@@ -31,11 +31,9 @@ def routing(name: str, _: Callable[..., Any], args: tuple[Any, ...], kwargs: Map
         return Details(untouched=every - {int(axis) % rank})
     if name in ("pad", "pad3d"):
         widths = args[1] if len(args) > 1 else kwargs.get("pad", kwargs.get("paddings"))
-        return Details(untouched=every - _shifted(widths, rank)) if isinstance(widths, list | tuple) else NO_DETAILS
+        return (
+            Details(untouched=every - moved_by_padding(widths, rank))
+            if isinstance(widths, list | tuple)
+            else NO_DETAILS
+        )
     return NO_DETAILS
-
-
-def _shifted(widths: Any, rank: int) -> set[int]:
-    """Axes whose padding moves the middle: by more than the one cell that an even stride needs."""
-    pairs = zip(widths[::2], widths[1::2], strict=False)
-    return {rank - 1 - number for number, (before, after) in enumerate(pairs) if abs(before - after) > 1}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xai_med.backend.axes import untouched_by_index
+from xai_med.backend.axes import moved_by_padding, untouched_by_index
 from xai_med.backend.operations import NO_DETAILS, Details
 
 _COPIES = frozenset(
@@ -40,13 +40,7 @@ def routing(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         axis = args[position] if len(args) > position else kwargs.get("dim", kwargs.get("axis", default))
         return Details(untouched=every - {int(axis) % rank})
     if name == "pad":
-        return Details(untouched=every - _shifted(args[1] if len(args) > 1 else kwargs["pad"], rank))
+        return Details(untouched=every - moved_by_padding(args[1] if len(args) > 1 else kwargs["pad"], rank))
     if name in ("expand", "expand_as", "broadcast_to"):
         return Details(untouched=every)  # axes of size 1 only are repeated
     return NO_DETAILS
-
-
-def _shifted(widths: Any, rank: int) -> set[int]:
-    """Axes whose padding moves the middle: by more than the one cell that an even stride needs."""
-    pairs = zip(widths[::2], widths[1::2], strict=False)
-    return {rank - 1 - number for number, (before, after) in enumerate(pairs) if abs(before - after) > 1}

@@ -115,6 +115,20 @@ def untouched_by_index(index: object, rank: int) -> frozenset[int] | None:
     return frozenset(axis for axis, part in enumerate(parts) if isinstance(part, slice) and part == slice(None))
 
 
+def moved_by_padding(widths: Sequence[int], rank: int) -> frozenset[int]:
+    """Axes whose padding moves the middle: by more than the one cell that an even stride needs.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Before and after, for the last axis first.
+    rank : int
+        Of the padded tensor.
+    """
+    pairs = zip(widths[::2], widths[1::2], strict=False)
+    return frozenset(rank - 1 - number for number, (before, after) in enumerate(pairs) if abs(before - after) > 1)
+
+
 def _reshaped(axes: AxisNames, old: tuple[int, ...], new: tuple[int, ...]) -> AxisNames:
     """Keep the names of the leading and trailing axes that a reshape leaves alone."""
     head = 0

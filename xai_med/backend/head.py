@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from xai_med.backend.axes import image_axes
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
+from xai_med.backend.pooling import is_global_average
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Array, Tensor, shape_of
-from xai_med.backend.tracer import is_global_average
 from xai_med.errors import NotApplicableError
 
 _NONLINEAR = frozenset({Kind.RELU, Kind.ACTIVATION, Kind.SIGMOID, Kind.SOFTMAX, Kind.NORMALISATION, Kind.BATCH_NORM})

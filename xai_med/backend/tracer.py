@@ -9,13 +9,14 @@ from xai_med.backend.axes import image_axes, result_axes
 from xai_med.backend.capture import Capture
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import NO_DETAILS, Call, Details, Kind
+from xai_med.backend.pooling import has_space, is_global_average, leaves_space
 from xai_med.backend.record import Node
+from xai_med.backend.refusals import refuse_call, refuse_hidden, refuse_random
 from xai_med.backend.rule import Composite
 from xai_med.backend.start import Start
 from xai_med.backend.surrogates import Surrogates
 from xai_med.backend.tensors import Tensor, is_floating, shape_of
 from xai_med.backend.weak import TensorMap
-from xai_med.errors import NotApplicableError, ShapeError, UnsupportedOperationError
 
 _DETAILED = frozenset(
     {
@@ -109,13 +110,13 @@ class Tracer:
         """Run one function for the model."""
         parents = self._parents(call.args, call.kwargs)
         if self._surrogates is not None:
-            self._refuse_hidden(call)
+            refuse_hidden(call, self._framework, self.nodes, self.capture.tensor, self._place())
         if not parents:
             if call.kind is Kind.RANDOM:
-                self._refuse_random(call)
+                refuse_random(call, self._place())
             return call.function(*call.args, **call.kwargs)
         details = call.read(call.args, call.kwargs) if call.kind in _DETAILED else NO_DETAILS
-        self._check(call, details, parents)
+        refuse_call(call, details, parents, images=self.capture.images, place=self._place())
         is_fresh = parents[0].index not in self._consumed
         signal = details.signal if details.signal is not None else self._first_signal(call)
         result = self._run(call, details)
@@ -161,49 +162,6 @@ class Tracer:
                 if self.nodes.get(item) is not None:
                     return item
         return None
-
-    # ---- what is refused while the model runs
-
-    def _check(self, call: Call, details: Details, parents: tuple[Node, ...]) -> None:
-        if details.space is not None and len(parents[0].shape) != details.space + 2:
-            raise ShapeError(
-                f"{call.name} works on {details.space} space axes and got a tensor of shape {parents[0].shape}; "
-                f"images must come as (N, C, *space): add the batch axis with x[None]"
-            )
-        if details.is_active:
-            self._refuse_random(call)
-        if details.changes_model:
-            raise NotApplicableError(
-                f"{call.name} in {self._place()} would update the model's running statistics though the model is in "
-                f"evaluation mode; make it depend on the module's training flag"
-            )
-        if details.couples_images and self.capture.images > 1:
-            raise NotApplicableError(
-                f"{call.name} in {self._place()} uses statistics of the batch, so that the result for one image "
-                f"depends on the others; explain one image at a time"
-            )
-
-    def _refuse_hidden(self, call: Call) -> None:
-        """Refuse a value that depends on the input by operations that could not be seen: no rule acted on them."""
-        leaf = self.capture.tensor
-        for value in (*call.args, *call.kwargs.values()):
-            for item in value if isinstance(value, list | tuple) else (value,):
-                if (
-                    self._framework.is_tensor(item)
-                    and self.nodes.get(item) is None
-                    and leaf is not None
-                    and self._framework.reaches(item, leaf)
-                ):
-                    raise UnsupportedOperationError(
-                        f"{call.name} in {self._place()} receives what came of an operation out of sight, such as a "
-                        f"scripted function or a custom autograd function, where no rule can act; use method='grad_cam'"
-                    )
-
-    def _refuse_random(self, call: Call) -> None:
-        raise NotApplicableError(
-            f"{call.name} in {self._place()} is random in evaluation mode, so that two explanations of one image "
-            f"would differ; make it depend on the module's training flag, or remove it"
-        )
 
     def _place(self) -> str:
         return f"module {type(self._modules[-1][0]).__name__}" if self._modules else "the model"
@@ -282,9 +240,9 @@ class Tracer:
             return result
         if not (
             is_global_average(node.kind, node.details, parent, self._space)
-            or (_has_space(parent, self._space) and leaves_space(node))
+            or (has_space(parent, self._space) and leaves_space(node))
         ):
-            if _has_space(node, self._space):
+            if has_space(node, self._space):
                 self.capture.drop()
             return result
         if self.capture.at_tensor(signal, parent, self.nodes, is_fresh=is_fresh):
@@ -295,23 +253,3 @@ class Tracer:
             if self.pooled is not None and self.pooled[1] is node:
                 self.pooled = (self.capture.resolve(signal), node)
         return result
-
-
-def is_global_average(kind: Kind, details: Details, parent: Node, space: int) -> bool:
-    """Whether an operation averages over all space axes of the network's input, whatever its form."""
-    if kind is Kind.AVERAGE_POOL:
-        return details.is_global
-    if kind is not Kind.MEAN or details.reduced is None:
-        return False
-    return sorted(parent.axes[axis] for axis in details.reduced) == list(image_axes(space)[2:])
-
-
-def _has_space(node: Node, space: int) -> bool:
-    return len(node.shape) == space + 2 and max(node.shape[2:]) > 1
-
-
-def leaves_space(node: Node) -> bool:
-    """Whether an operation turns a tensor (N, C, *space) into one without space axes."""
-    if not node.parents or len(node.parents[0].shape) < 3 or max(node.parents[0].shape[2:]) == 1:
-        return False
-    return len(node.shape) <= 2 or (len(node.shape) == len(node.parents[0].shape) and max(node.shape[2:]) == 1)

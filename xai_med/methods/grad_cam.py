@@ -1,9 +1,9 @@
 """Grad-CAM: features of a layer, weighed by their mean gradients."""
 
 from xai_med.backend.network import Trace
+from xai_med.backend.pooling import leaves_space
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import shape_of
-from xai_med.backend.tracer import leaves_space
 from xai_med.checks import Check
 from xai_med.errors import LayerError
 from xai_med.maps.activation import class_activation_map

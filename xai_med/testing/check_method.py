@@ -12,7 +12,8 @@ from xai_med.backend.tensors import Array
 from xai_med.blueprints.blueprint import Blueprint
 from xai_med.errors import ConformanceError, NotApplicableError, SettingError, UnsupportedOperationError, XaiMedError
 from xai_med.front_door import attribute, explain
-from xai_med.registry import Method, get_backend, get_method
+from xai_med.method import Method
+from xai_med.registry import get_backend, get_method
 from xai_med.testing.check_backend import relative
 from xai_med.testing.networks import NETWORKS, example_input
 

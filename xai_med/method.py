@@ -1,0 +1,61 @@
+"""What a registered method is: its function, its card, its settings."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xai_med.errors import SettingError
+
+if TYPE_CHECKING:
+    from xai_med.request import Attribution, Request
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method.
+
+    Parameters
+    ----------
+    name : str
+        As in ``method="grad_cam"``.
+    function : callable
+        ``function(request, *, settings) -> Attribution``.
+    source : str
+        The paper and equation.
+    cost : str
+        In forward passes and pullbacks.
+    needs : str
+        What a model must have.
+    default_target : str
+        Taken when the caller names none: ``"predicted"`` or ``"all"``.
+    """
+
+    name: str
+    function: "Callable[..., Attribution]"
+    source: str
+    cost: str = ""
+    needs: str = ""
+    default_target: str = "predicted"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Names and defaults of the method's settings."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def __call__(self, request: "Request", settings: Mapping[str, Any]) -> "Attribution":
+        """Run the method.
+
+        Raises
+        ------
+        SettingError
+            A setting that the method does not have.
+        """
+        unknown = sorted(set(settings) - set(self.settings))
+        if unknown:
+            raise SettingError(
+                f"method {self.name!r} has no setting {', '.join(map(repr, unknown))}; "
+                f"it has {', '.join(self.settings) or 'none'}"
+            )
+        return self.function(request, **settings)
