@@ -658,3 +658,12 @@ def test_compared_targets_are_the_default(backend, method):
     default = explain(model, x, method=method)
     named = explain(model, x, method=method, target=COMPARED[method])
     np.testing.assert_array_equal(default.maps, named.maps)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_wrong_number_of_channels_is_refused(backend, channels):
+    blueprint = NETWORKS["vgg_like"]()
+    right = blueprint.input_shape[0]
+    images = np.zeros((1, channels if channels != right else right + 1, *blueprint.input_shape[1:]), np.float32)
+    with pytest.raises(ShapeError, match=rf"the images have {images.shape[1]} channels, .* reads {right}"):
+        explain(backend.build(blueprint), images)

@@ -135,6 +135,7 @@ def _weighted(
         linear_map=linear_map,
         output_axis=output_axis(given),
         space=weight.ndim - 2,
+        channels=None if "transpose" in name else int(weight.shape[1]) * int(given.get("groups") or 1),
     )
 
 

@@ -83,6 +83,7 @@ def _weighted(
         linear_map=linear_map,
         output_axis=output_axis(given),
         space=None if family == "linear" else weight.ndim - 2,
+        channels=weight.shape[1] * int(given.get("groups", 1)) if family == "conv" else None,
     )
 
 

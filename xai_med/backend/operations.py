@@ -89,6 +89,8 @@ class Details:
         Axis of `weight` that runs over output channels, None where batch norm cannot be merged into it.
     space : int or None
         Number of space axes that a convolution or pool works on.
+    channels : int or None
+        Number of channels that a convolution reads.
     statistics : BatchStatistics or None
         Of a batch norm that uses its running statistics.
     reduced : tuple of int or None
@@ -115,6 +117,7 @@ class Details:
     linear_map: Callable[..., Tensor] | None = None
     output_axis: int | None = None
     space: int | None = None
+    channels: int | None = None
     statistics: BatchStatistics | None = None
     reduced: tuple[int, ...] | None = None
     keeps_axes: bool = False

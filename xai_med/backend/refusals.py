@@ -23,6 +23,11 @@ def refuse_call(call: Call, details: Details, parents: tuple[Node, ...], *, imag
             f"{call.name} works on {details.space} space axes and got a tensor of shape {parents[0].shape}; "
             f"images must come as (N, C, *space): add the batch axis with x[None]"
         )
+    if details.channels is not None and parents[0].index == 0 and parents[0].shape[1] != details.channels:
+        raise ShapeError(
+            f"the images have {parents[0].shape[1]} channels, {call.name} in {place} reads {details.channels}; give "
+            f"images as the model was trained"
+        )
     if details.is_active:
         refuse_random(call, place)
     if details.changes_model:
