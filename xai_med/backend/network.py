@@ -1,7 +1,7 @@
 """The second layer of abstraction: a model that can be traced, and the trace."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
@@ -189,9 +189,6 @@ class Backend(Protocol):
             Names or shapes differ, or a value is not finite; the message names them.
         """
         ...
-
-
-BackendFactory = Callable[[], Backend]
 
 
 class TracedNetwork:
