@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from xai_med.backend.tensors import Tensors
     from xai_med.explanation import Explanation
     from xai_med.front_door import attribute, explain
+    from xai_med.io.weights import read_weights
+    from xai_med.loading import load_weights
     from xai_med.maps.activation import class_activation_map
     from xai_med.maps.dominance import Dominance, dominance
     from xai_med.maps.resize import resize
@@ -45,7 +47,9 @@ __all__ = [
     "class_activation_map",
     "dominance",
     "explain",
+    "load_weights",
     "methods",
+    "read_weights",
     "register_backend",
     "register_method",
     "resize",
@@ -61,6 +65,8 @@ _LATER = {
     "class_activation_map": "xai_med.maps.activation",
     "dominance": "xai_med.maps.dominance",
     "explain": "xai_med.front_door",
+    "load_weights": "xai_med.loading",
+    "read_weights": "xai_med.io.weights",
     "resize": "xai_med.maps.resize",
     **dict.fromkeys(_TARGETS, "xai_med.targets"),
 }

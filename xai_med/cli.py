@@ -54,15 +54,21 @@ def _demo(click: Any) -> Any:
 
 
 def _explain(click: Any) -> Any:
-    def explain(image: str, model: str, weights: str | None, output: str | None, **choices: Any) -> None:
+    def explain(image: str, model: str, output: str | None, **choices: Any) -> None:
         """Explain IMAGE (PNG or JPEG) by a model: MODULE:FUNCTION returns it, called without arguments."""
-        _explain_image(image, model, weights, output, choices, say=click.echo)
+        _explain_image(image, model, output, choices, say=click.echo)
 
     size = {"type": click.IntRange(min=1), "nargs": 2, "metavar": "H W", "default": None}
     options = [
         click.argument("image", type=click.Path(exists=True, dir_okay=False)),
         click.option("--model", required=True, metavar="MODULE:FUNCTION", help="Where the model comes from."),
-        click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="A .safetensors file to load."),
+        click.option(
+            "--weights",
+            type=click.Path(exists=True, dir_okay=False),
+            help="A .safetensors, .pt, .pth or .pdparams file to load.",
+        ),
+        click.option("--weights-key", default=None, help="Entry of that file under which the weights lie."),
+        click.option("--strip-prefix", default=None, help="Taken off the names in that file, such as 'module.'."),
         click.option("--method", default="cam", show_default=True),
         click.option("--target", default=None, help="Class index or name, 'all', 'predicted', 'positive', ..."),
         click.option("--layer", default=None, help="Dotted name; found by default."),
@@ -97,15 +103,14 @@ def _command(click: Any, function: Any, options: list[Any]) -> Any:
     return click.command()(function)
 
 
-def _explain_image(
-    image: str, model: str, weights: str | None, output: str | None, choices: dict[str, Any], *, say: Any
-) -> None:
+def _explain_image(image: str, model: str, output: str | None, choices: dict[str, Any], *, say: Any) -> None:
     from xai_med.front_door import explain
     from xai_med.io.images import read_image
+    from xai_med.loading import load_weights
 
     network = load_model(model)
-    if weights is not None:
-        load_weights(network, Path(weights))
+    if choices["weights"] is not None:
+        load_weights(network, choices["weights"], key=choices["weights_key"], strip_prefix=choices["strip_prefix"])
     mean, deviation = (tuple(float(part) for part in choices[name].split(",")) for name in ("mean", "std"))
     channels = int(choices["channels"]) if choices["channels"] else max(len(mean), len(deviation))
     pixels = read_image(image, channels=channels, size=choices["size"], mean=mean, standard_deviation=deviation)
@@ -160,20 +165,6 @@ def load_model(place: str) -> Any:
     if not callable(factory):
         raise SettingError(f"--model: {place!r} is a {type(factory).__name__}, not a function that returns a model")
     return factory()
-
-
-def load_weights(model: Any, path: Path) -> None:
-    """Fill a model with all the arrays of a safetensors file; nothing may be missing or left over.
-
-    Raises
-    ------
-    FileFormatError
-        Not a safetensors file, or names and shapes differ from the model's.
-    """
-    from xai_med.blueprints.weights import read_weights
-    from xai_med.registry import find_backend
-
-    find_backend(model).load_weights(model, read_weights(path))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xai_med.backend.tensors import Array
-from xai_med.checks import Check
-from xai_med.errors import FileFormatError, SettingError
+from xai_med.checks import Check, check_lines
+from xai_med.errors import FileFormatError, SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,6 +93,33 @@ class Explanation:
             f"{'s' * (len(self) != 1)} by {self.backend}; maps {self.maps.shape}>"
         )
 
+    # ---- checks
+
+    def check(self, key: str) -> Check:
+        """Find one check by its key, such as ``"cam_identity"``, or by its name.
+
+        Raises
+        ------
+        UnknownNameError
+            This result has no such check.
+        """
+        for check in self.checks:
+            if key in (check.key, check.name):
+                return check
+        keys = ", ".join(check.key for check in self.checks)
+        hint = "; verify=True adds more" if "plain_forward" not in keys else ""
+        raise UnknownNameError(f"this result of {self.method!r} has no check {key!r}; it has {keys}{hint}")
+
+    @property
+    def failed_checks(self) -> tuple[Check, ...]:
+        """Checks that did not pass, or that were asked for and could not be made."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def all_passed(self) -> bool:
+        """Whether every check passed."""
+        return not self.failed_checks
+
     # ---- words
 
     def captions(self, image: int = 0) -> tuple[str, ...]:
@@ -109,7 +136,7 @@ class Explanation:
         lines = [repr(self)[1:-1]]
         lines += [f"  image {n}: {'; '.join(self.captions(n)[:6])}" for n in range(min(len(self), 4))]
         lines += [f"  rule: {rule}" for rule in self.rules]
-        lines += [f"  check: {check}" for check in self.checks]
+        lines += check_lines(self.checks)
         lines += [f"  source: {self.source}"] if self.source else []
         return "\n".join(lines)
 

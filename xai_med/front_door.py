@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 import xai_med
+from xai_med.backend.framework import Inventory
 from xai_med.backend.network import Backend, Network
 from xai_med.backend.tensors import Array, Tensor, shape_of
-from xai_med.checks import Check
+from xai_med.certificate import common_checks
 from xai_med.errors import DtypeError, NonFiniteError, SettingError, ShapeError, TargetError
 from xai_med.explanation import Explanation
 from xai_med.logits import OutputChoice
@@ -19,6 +20,7 @@ from xai_med.registry import find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
 from xai_med.singly import explain_images
 from xai_med.targets import as_target
+from xai_med.verification import verified
 
 _MOST_CLASSES_BY_DEFAULT = 20  # methods that compare all classes ask before they compare a thousand
 
@@ -36,6 +38,7 @@ def explain(
     activation: str | None = None,
     dtype: str | None = None,
     keep_input: bool = True,
+    verify: bool = False,
     **settings: Any,
 ) -> Explanation:
     """Explain what a model answers for a batch of images.
@@ -66,6 +69,10 @@ def explain(
         ``"float64"`` computes on a copy of the model in this precision.
     keep_input : bool
         Keep the images in the result, for pictures.
+    verify : bool
+        Check this very result by independent numbers too: the explained logits against a plain run of the model,
+        the map against difference quotients of the score. Costs a copy of the model in double precision and about
+        twenty forward passes; the checks are appended to `checks`, and a wrong result is refused.
     **settings
         Of the method.
 
@@ -79,10 +86,17 @@ def explain(
     XaiMedError
         Whatever would make the map wrong, or the question ambiguous; see `xai_med.errors`.
     """
-    chosen, request, given = _request(
+    if not isinstance(verify, bool):
+        raise SettingError(f"verify is True or False, got {verify!r}")
+    chosen, request, given, inventory = _request(
         model, x, method, target, layer, backend, class_names, output, activation, dtype, settings
     )
-    attribution = explain_images(lambda one: chosen(one, settings), request)
+
+    def run(one: Request) -> Attribution:
+        found = chosen(one, settings)
+        return verified(chosen, one, found, settings) if verify else found
+
+    attribution = explain_images(run, request)
     tensors = request.network.tensors
     maps = tensors.to_numpy(attribution.maps)
     if maps.ndim != 2 + len(request.space):
@@ -92,6 +106,7 @@ def explain(
     _refuse_non_finite(maps, chosen.name)
     resized = resize(maps.astype(np.promote_types(maps.dtype, np.float32)), request.space).astype(np.float32)
     selection = attribution.explained.selection
+    images = tensors.to_numpy(request.batch)
     return Explanation(
         maps=resized,
         attribution=tensors.to_numpy(attribution.values),
@@ -106,10 +121,10 @@ def explain(
         backend=given.name,
         versions={"xai_med": xai_med.__version__, "numpy": np.__version__, **request.network.versions()},
         dtype=tensors.dtype(request.batch),
-        checks=(*attribution.checks, *_common_checks(resized, attribution)),
+        checks=(*attribution.checks, *common_checks(resized, images, attribution, inventory)),
         activation=attribution.explained.activation,
         source=chosen.source,
-        input=tensors.to_numpy(request.batch).astype(np.float32) if keep_input else None,
+        input=images.astype(np.float32) if keep_input else None,
         extras=attribution.extras,
     )
 
@@ -148,7 +163,7 @@ def attribute(
     XaiMedError
         As in `explain`.
     """
-    chosen, request, _ = _request(model, x, method, target, layer, backend, None, output, activation, dtype, settings)
+    chosen, request, *_ = _request(model, x, method, target, layer, backend, None, output, activation, dtype, settings)
     if differentiable and dtype is not None:
         raise SettingError("dtype= computes on a copy of the model, whose parameters are not the caller's")
     asked = replace(request, differentiable=differentiable)
@@ -167,7 +182,7 @@ def _request(
     activation: str | None,
     dtype: str | None,
     settings: Mapping[str, Any],
-) -> tuple[Method, Request, Backend]:
+) -> tuple[Method, Request, Backend, Inventory]:
     chosen = get_method(method)
     if activation not in (None, "sigmoid", "softmax"):
         raise SettingError(f"activation is 'sigmoid' or 'softmax', got {activation!r}")
@@ -180,7 +195,7 @@ def _request(
         found = get_backend(backend) if isinstance(backend, str) else backend
     network = found.network(model)
     _check_images(x)
-    network.check()
+    inventory = network.check()
     if dtype is not None:
         if layer is not None:
             layer = network.find_layer(layer)[1]  # the copy has other modules under the same names
@@ -199,7 +214,7 @@ def _request(
     unknown = set(settings) - set(chosen.settings)
     if unknown:
         chosen(request, settings)  # raises, naming the settings that exist
-    return chosen, request, found
+    return chosen, request, found, inventory
 
 
 class _Bounded:
@@ -277,20 +292,3 @@ def _probabilities(attribution: Attribution) -> Array | None:
         values = np.take_along_axis(shifted / shifted.sum(axis=1, keepdims=True), np.maximum(indices, 0), axis=1)
         is_class = indices >= 0
     return np.where(is_class, values, np.nan)
-
-
-def _common_checks(maps: Array, attribution: Attribution) -> tuple[Check, ...]:
-    flat = maps.reshape(*maps.shape[:2], -1)
-    constant = flat.max(axis=2) == flat.min(axis=2)
-    zero = (flat == 0).all(axis=2)
-    checks = [
-        Check("maps that are zero everywhere", float(zero.sum())),
-        Check("maps that are constant but not zero", float((constant & ~zero).sum())),
-    ]
-    if attribution.explained.was_training:
-        checks.append(Check("model found in training mode", 1.0, note="it was explained in evaluation mode"))
-    cuts = attribution.explained.cuts
-    if cuts:
-        note = f"what goes through {', '.join(cuts[:3])} is not part of the map: the model detaches it"
-        checks.append(Check("operations shielded from derivatives", float(len(cuts)), note=note))
-    return tuple(checks)

@@ -12,6 +12,9 @@ from xai_med.backend.record import Node
 from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.errors import GradientError, NonFiniteError, OutputError
 
+_SQUASHES = (Kind.SIGMOID, Kind.SOFTMAX)
+_NOT_IMAGES = ("C", "0", "1", "2")
+
 OutputChoice: TypeAlias = str | int | Callable[[Any], Any] | None
 """Which part of a model's output to explain: a key or attribute, a position, or a function of the output."""
 
@@ -59,20 +62,11 @@ def read_logits(trace: Trace, choice: OutputChoice) -> Logits:
     NonFiniteError
         A logit is NaN or infinite.
     """
+    logits = find_logits(trace, choice)
     output = pick_output(trace.output, choice, trace.is_tensor)
-    node = trace.node(output)
-    if node is None:
-        raise GradientError(
-            "the model's output does not depend on its input through operations that can be followed: "
-            "it was computed outside the framework, or the model is a constant"
-        )
-    if node.axes and node.axes[0] in ("C", "0", "1", "2"):
-        raise OutputError(
-            f"the first axis of the model's output, of shape {node.shape}, is not that of images; return one row per "
-            f"image, or point to it with output="
-        )
-    logits = _look_through(trace, trace.resolve(output), node)
     values = trace.tensors.to_numpy(logits.values)
+    if np.iscomplexobj(values):
+        raise OutputError("the model returns complex numbers, which have no order; return their real part or size")
     if not np.isfinite(values).all():
         raise NonFiniteError(
             f"the model's output holds {int((~np.isfinite(values)).sum())} NaN or infinite values for this input; "
@@ -80,10 +74,37 @@ def read_logits(trace: Trace, choice: OutputChoice) -> Logits:
         )
     if logits.squash is None:
         _refuse_probabilities(values)
-        _refuse_hidden_squash(values, node, trace)
+        _refuse_hidden_squash(values, logits.node, trace)
     else:
-        _refuse_other_squash(values, trace.tensors.to_numpy(output), logits.squash, node)
+        _refuse_other_squash(values, trace.tensors.to_numpy(output), logits.squash)
     return logits
+
+
+def find_logits(trace: Trace, choice: OutputChoice) -> Logits:
+    """Find the logits of a traced model, whatever their values.
+
+    Parameters
+    ----------
+    trace, choice
+        As in `read_logits`.
+
+    Raises
+    ------
+    OutputError
+        No logits, or several candidates.
+    GradientError
+        The output does not depend on the input.
+    """
+    output = pick_output(trace.output, choice, trace.is_tensor)
+    node = trace.node(output)
+    if node is None:
+        raise GradientError(
+            "the model's output does not depend on its input through operations that can be followed: "
+            "it was computed outside the framework, or the model is a constant"
+        )
+    if len(node.shape) > 1 and node.axes[0] in _NOT_IMAGES:
+        raise _not_images(node)
+    return _look_through(trace, trace.resolve(output), node, _rows_and_classes(node))
 
 
 def pick_output(output: Any, choice: OutputChoice, is_tensor: Callable[[object], bool]) -> Tensor:
@@ -126,31 +147,75 @@ def _chosen(output: Any, choice: OutputChoice) -> Any:
         raise OutputError(f"output={choice!r} does not exist in the model's {type(output).__name__}") from error
 
 
-def _look_through(trace: Trace, values: Tensor, node: Node) -> Logits:
-    """Step over reshapes and one sigmoid or softmax."""
-    shape = shape_of(values)
+def squashed(logits: Array, squash: str) -> Array:
+    """Probabilities of the classes, axis 1, by ``"sigmoid"`` or ``"softmax"``; float64."""
+    logits = logits.astype(np.float64)
+    if squash == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -700, 700))))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def _rows_and_classes(node: Node) -> tuple[int, ...]:
+    """Shape (N, C) of one value per image and class, whichever axes of size 1 it has besides, or has lost.
+
+    A squeeze takes the axis of images with it where there is one image, and that of classes where there is one class.
+    The record tells what was squeezed; any other output keeps its shape.
+    """
+    shape = node.shape
+    if len(shape) > 1:
+        return shape[:2] if max(shape[2:], default=0) == 1 else shape
+    if _is_one_row(node):
+        return (1, max(shape, default=1))
+    if not shape:
+        raise OutputError("the model returned a single number for the whole batch; it must return one row per image")
+    if node.axes[0] in _NOT_IMAGES:
+        raise _not_images(node)
+    return (shape[0], 1)
+
+
+def _not_images(node: Node) -> OutputError:
+    return OutputError(
+        f"the first axis of the model's output, of shape {node.shape}, is not that of images; return one row per "
+        f"image, or point to it with output="
+    )
+
+
+def _is_one_row(node: Node) -> bool:
+    """Whether these are the classes of the only image, whose own axis was squeezed away."""
+    *_, network_input = node.ancestors()
+    if network_input.shape[0] != 1:
+        return False
+    source = node
+    while len(source.parents) == 1 and (source.kind in _SQUASHES or source.kind is Kind.RESHAPE or _is_copy(source)):
+        if source.axes == ("C",):
+            return True
+        source = source.parents[0]
+        if len(source.shape) > 1:
+            is_squeezed = node.shape == tuple(size for size in source.shape if size > 1)
+            return is_squeezed and source.axes[0] == "N" and source.shape[0] == 1
+    return source.axes == ("C",)
+
+
+def _look_through(trace: Trace, values: Tensor, node: Node, shape: tuple[int, ...]) -> Logits:
+    """Step over reshapes and one sigmoid or softmax; the logits have the shape given."""
     below = node
     while below.parents and (below.kind is Kind.RESHAPE or _is_copy(below)):
         below = below.parents[0]
-    if below.kind not in (Kind.SIGMOID, Kind.SOFTMAX):
-        return Logits(_with_class_axis(trace, values), node, None)
+    if below.kind not in _SQUASHES:
+        return Logits(_shaped(trace, values, shape), node, None)
     source = trace.squash_input(below)
     if source is None:
         raise OutputError(f"the model ends in a {below.name} whose input was not kept; give the logits with output=")
-    with trace.recording():
-        source = source if shape_of(source) == shape else trace.tensors.reshape(source, shape)
     squash = "sigmoid" if below.kind is Kind.SIGMOID else "softmax"
-    return Logits(_with_class_axis(trace, source), below.parents[0], squash)
+    return Logits(_shaped(trace, source, shape), below.parents[0], squash)
 
 
-def _with_class_axis(trace: Trace, values: Tensor) -> Tensor:
-    shape = shape_of(values)
-    if not shape:
-        raise OutputError("the model returned a single number for the whole batch; it must return one row per image")
-    if len(shape) > 1:
+def _shaped(trace: Trace, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if shape_of(values) == shape:
         return values
     with trace.recording():
-        return trace.tensors.reshape(values, (shape[0], 1))
+        return trace.tensors.reshape(values, shape)
 
 
 def _refuse_probabilities(values: Array) -> None:
@@ -200,20 +265,15 @@ def _refuse_hidden_squash(values: Array, node: Node, trace: Trace) -> None:
         pending.extend(current.parents)
 
 
-def _refuse_other_squash(logits: Array, output: Array, squash: str, node: Node) -> None:
+def _refuse_other_squash(logits: Array, output: Array, squash: str) -> None:
     """Refuse a softmax over another axis than that of classes: its probabilities are not those of the classes."""
     if logits.ndim < 2:
         return
-    logits = logits.astype(np.float64)
-    if squash == "sigmoid":
-        expected = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
-    else:
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        expected = shifted / shifted.sum(axis=1, keepdims=True)
+    expected = squashed(logits, squash)
     given = output.astype(np.float64).reshape(expected.shape)
     given = np.exp(given) if given.max() <= 0 and squash == "softmax" else given
     if np.abs(given - expected).max() > 1e-2:
         raise OutputError(
-            f"the model ends in a {squash} ({node.name}) that is not over the axis of classes, so that its values are "
-            f"not probabilities of the classes; return the logits, or point to them with output="
+            f"the model ends in a {squash} that is not over the axis of classes, so that its values are not "
+            f"probabilities of the classes; return the logits, or point to them with output="
         )

@@ -1,14 +1,19 @@
 """What a registered method is: its function, its card, its settings."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from xai_med.checks import Check
 from xai_med.errors import SettingError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from xai_med.request import Attribution, Request
+
+    Verification: TypeAlias = Callable[[Request, Attribution, Mapping[str, Any]], Sequence[Check]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class Method:
         What a model must have.
     default_target : str
         Taken when the caller names none: ``"predicted"`` or ``"all"``.
+    verification : callable or None
+        ``verification(request, attribution, settings) -> checks``: independent numbers for ``verify=True``, beside
+        those that every method gets; it raises `IdentityError` where the result is wrong.
     """
 
     name: str
@@ -37,6 +45,7 @@ class Method:
     cost: str = ""
     needs: str = ""
     default_target: str = "predicted"
+    verification: "Verification | None" = None
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from xai_med.methods.table import BUILT_IN
 
 if TYPE_CHECKING:
     from xai_med.backend.network import Backend
+    from xai_med.method import Verification
     from xai_med.request import Attribution
 
 METHODS, BACKENDS = "xai_med.methods", "xai_med.backends"
@@ -44,7 +45,13 @@ def normalised(name: str) -> str:
 
 
 def register_method(
-    name: str, *, source: str, cost: str = "", needs: str = "", default_target: str = "predicted"
+    name: str,
+    *,
+    source: str,
+    cost: str = "",
+    needs: str = "",
+    default_target: str = "predicted",
+    verification: "Verification | None" = None,
 ) -> "Callable[[Callable[..., Attribution]], Method]":
     """Make a function a method, under a name.
 
@@ -58,6 +65,8 @@ def register_method(
         One line each for tables.
     default_target : str
         ``"predicted"`` or ``"all"``.
+    verification : callable
+        Independent checks for ``verify=True`` (see `Method`).
 
     Raises
     ------
@@ -66,7 +75,7 @@ def register_method(
     """
 
     def decorate(function: "Callable[..., Attribution]") -> Method:
-        method = Method(name, function, source, cost, needs, default_target)
+        method = Method(name, function, source, cost, needs, default_target, verification)
         _register(METHODS, name, method, owner=f"{function.__module__}:{function.__qualname__}")
         return method
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xai_med.backend.axes import has_image_axes
+from xai_med.backend.locate import Locator
 from xai_med.backend.network import Network, Trace
 from xai_med.backend.operations import Kind
+from xai_med.backend.pooling import before_partial_pools
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Array, Tensor, shape_of
+from xai_med.backend.tokens import attends, layer_lattice, token_features
 from xai_med.backend.trace import CUT
 from xai_med.checks import Check
-from xai_med.errors import GradientError, NotApplicableError, OutputError, SettingError
+from xai_med.errors import GradientError, LayerError, NotApplicableError, OutputError, SettingError
 from xai_med.logits import Logits, OutputChoice, read_logits
 from xai_med.selection import Context, Selection
 from xai_med.targets import Target
@@ -134,24 +138,59 @@ class Request:
             raise SettingError(f"{method} is taken at the input and has no layer; remove layer=")
 
     @contextmanager
-    def features(self) -> Iterator[Trace]:
-        """A trace that begins at the asked layer, or at the tensor entering the global pool."""
-        if self.layer is not None:
-            module, name = self.network.find_layer(self.layer)
-            with self.network.trace(
-                self.batch, start=AtLayer(module, name), differentiable=self.differentiable
-            ) as trace:
-                yield trace
-            return
-        producer: int | None = None
-        with self.network.trace(self.batch, start=AtPool(), differentiable=self.differentiable) as trace:
-            if trace.captured is not None or trace.late_producer is None:
+    def features(self, *, uneven: bool = False) -> Iterator[Trace]:
+        """A trace that begins at the asked layer, or at the tensor entering the global pool.
+
+        Where that tensor holds tokens, windows or channels last, its places are arranged: what is captured is
+        always (N, C, *layer space), and class tokens are not in it.
+
+        Parameters
+        ----------
+        uneven : bool
+            Whether the caller heeds ``trace.lattice``, as cells that do not divide the image evenly need.
+
+        Raises
+        ------
+        LayerError
+            The layer's cells could not be followed to places in the image.
+        """
+        start = AtPool() if self.layer is None else AtLayer(*self.network.find_layer(self.layer))
+        with self.network.trace(self.batch, start=start, differentiable=self.differentiable) as trace:
+            better = self._better_start(start, trace)
+            if better is None:
                 yield trace
                 return
-            producer = trace.late_producer
-        # something consumed the features before the pool was reached: begin at their producer instead
-        with self.network.trace(self.batch, start=AtPool(producer), differentiable=self.differentiable) as trace:
+        if better.lattice is not None and not better.lattice.is_even and not uneven:
+            raise LayerError(
+                "the cells of the layer do not divide the image evenly, and this method cannot place them; pad the "
+                "images to a multiple of the model's patches and windows, or choose another layer"
+            )
+        with self.network.trace(self.batch, start=better, differentiable=self.differentiable) as trace:
             yield trace
+
+    def _better_start(self, start: AtPool | AtLayer, trace: Trace) -> AtPool | AtLayer | None:
+        """Where a second pass must begin, as only the complete record of the first shows; None for no such need."""
+        if isinstance(start, AtLayer) and (trace.captured is not None or trace.watched_node is None):
+            return None
+        logits = read_logits(trace, self.output)
+        captured = trace.captured_node
+        if captured is not None and not any(
+            attends(node) for node in logits.node.ancestors() if node.index > captured.index
+        ):
+            return None
+        if shape_of(self.batch)[0] > 1:
+            _stop_where_images_mix(logits, trace)
+        locator = Locator(trace, self.batch)
+        if isinstance(start, AtLayer):
+            node = trace.watched_node
+            return replace(start, lattice=None if node is None else layer_lattice(node, locator, start.name))
+        node = token_features(logits.node, locator, trace)
+        if node is None or node.index == 0:
+            return None if trace.late_producer is None else AtPool(trace.late_producer)
+        node = before_partial_pools(node)
+        if has_image_axes(node, len(self.space)):
+            return AtPool(node.index)
+        return AtPool(node.index, locator.lattice(node))
 
 
 class MixedImagesError(Exception):

@@ -98,6 +98,8 @@ class PerImage:
         if len({len(row) for row in rows}) != 1:
             raise TargetError("every image needs the same number of classes")
         indices = np.asarray([[context.index(name) for name in row] for row in rows], dtype=np.int64)
+        if not any(isinstance(name, str) for row in rows for name in row):
+            _refuse_indicators(indices, context.classes)
         return select_classes(context, indices)
 
 
@@ -282,6 +284,16 @@ def as_target(target: Any) -> Target:
     if array.ndim > 2 or array.size == 0:
         raise TargetError(f"an array of targets has shape (N,) or (N, K), got {array.shape}")
     return PerImage(array)
+
+
+def _refuse_indicators(indices: Any, classes: int) -> None:
+    """Refuse a one-hot or multi-hot code, which would be read as classes 0 and 1."""
+    differ = bool((indices != indices[:1]).any())  # of two classes, both may be meant, in one order for all images
+    if indices.shape[1] == classes and classes > 1 and indices.max() <= 1 and (classes > 2 or differ):
+        raise TargetError(
+            f"the target holds {classes} zeros and ones for each image, one for each class: an indicator (one-hot) "
+            f"where class indices are expected; give target.argmax(axis=1), or a list of indices for each image"
+        )
 
 
 def _rows(names: Any) -> Sequence[Any]:

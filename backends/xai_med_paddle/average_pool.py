@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 
 from xai_med.backend.tensors import Tensor
+from xai_med_paddle.tensors import from_array
 
 
 def exact_average_pool(
@@ -35,7 +36,7 @@ def exact_average_pool(
         sizes = _window_sizes(function, given, space, tuple(result.shape[2:]))
         correction = (1.0 / sizes) / (1.0 / sizes).astype(np.float32).astype(np.float64)
         if (correction != 1.0).any():
-            factor = paddle.to_tensor(correction[None, None], place=result.place)
+            factor = from_array(correction[None, None], result.place)
             result.register_hook(lambda cotangent: cotangent * factor)
     return result
 

@@ -23,10 +23,10 @@ class FunctionWrapper(Protocol):
 
 @dataclass(frozen=True)
 class Wrap:
-    """How to wrap a function, and how to wrap ``Layer.__call__``."""
+    """How to wrap functions that compute, and other methods: class, name, and what makes the wrapper."""
 
     function: FunctionWrapper
-    layer_call: Callable[[Callable[..., Any]], Callable[..., Any]]
+    methods: tuple[tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class _Slot:
     owner: Any
     name: str
     original: Any
-    wrapper: Callable[..., Any]
+    wrapper: Any
 
 
 _slots: list[_Slot] = []
@@ -89,11 +89,18 @@ def _find(wrap: Wrap, known: dict[int, Callable[..., Any]]) -> list[_Slot]:
         function = vars(paddle.Tensor)[name]
         wrapper = known.get(id(function)) or wrap.function(name, function, is_legacy=False)
         slots.append(_Slot(paddle.Tensor, name, function, wrapper))
-    layer_call = vars(paddle.nn.Layer)["__call__"]
-    slots.append(
-        _Slot(paddle.nn.Layer, "__call__", layer_call, known.get(id(layer_call)) or wrap.layer_call(layer_call))
-    )
+    for owner, name, wrapped in wrap.methods:
+        original = vars(owner)[name]
+        slots.append(_Slot(owner, name, original, known.get(id(original)) or wrapped(original)))
+    data = vars(paddle.Tensor)["data"]
+    slots.append(_Slot(paddle.Tensor, "data", data, known.get(id(data)) or _readable(data, wrap)))
     return slots + _aliases(wrappers)
+
+
+def _readable(attribute: Any, wrap: Wrap) -> Any:
+    """An attribute of tensors whose reading is reported."""
+    read = wrap.function("data", attribute.__get__, is_legacy=False)
+    return property(lambda tensor: read(tensor), attribute.__set__)
 
 
 def _computes(name: str) -> bool:
@@ -101,7 +108,7 @@ def _computes(name: str) -> bool:
 
 
 def _aliases(wrappers: dict[int, Callable[..., Any]]) -> list[_Slot]:
-    """Names in Paddle's own modules that are bound to a choke point, as by ``from paddle._C_ops import gelu``."""
+    """Names in any module that are bound to a choke point, as by ``from paddle.nn.functional import conv2d``."""
     return [
         _Slot(module, name, value, wrappers[id(value)])
         for module_name, module in list(sys.modules.items())
@@ -112,7 +119,7 @@ def _aliases(wrappers: dict[int, Callable[..., Any]]) -> list[_Slot]:
 
 
 def _may_hold_aliases(module_name: str) -> bool:
-    if not module_name.startswith("paddle."):
+    if module_name.startswith("xai_med"):
         return False
     is_binding = "libpaddle" in module_name or module_name.startswith("paddle.base.core")
     return not is_binding and module_name not in ("paddle._C_ops", "paddle._legacy_C_ops", "paddle._pir_ops")

@@ -9,7 +9,9 @@ import paddle
 
 from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
 from xai_med.backend.tensors import Tensor
+from xai_med_paddle.normalisation import normalisation
 from xai_med_paddle.routing import routing
+from xai_med_paddle.table import BOUNDED
 
 CHANNELS_LAST = frozenset({"NLC", "NHWC", "NDHWC"})
 
@@ -245,13 +247,46 @@ def _signal(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> 
     return args[0] if args else bind(name, function, args, kwargs)["x"]
 
 
-def _only_signal(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
-    return Details(signal=_signal(name, function, args, kwargs))
+def _activation(name: str, _: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    if name == "clip":  # a bound that was not given is the largest float32
+        bounds = [value for value in (*args[1:], *kwargs.values()) if isinstance(value, int | float)]
+        return Details(is_bounded=len(bounds) == 2 and all(abs(bound) < _UNBOUNDED for bound in bounds))
+    return Details(is_bounded=True) if name in BOUNDED else NO_DETAILS
+
+
+_UNBOUNDED = 1e30
+
+
+def _attention(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind(name, function, args, kwargs)
+    return Details(is_active=bool(given.get("training", True)) and float(given.get("dropout_p", 0.0)) > 0)
+
+
+def _product(name: str, _: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    if name == "einsum":
+        return Details(equation=args[1]) if len(args) == 2 and isinstance(args[1], str) else NO_DETAILS
+    first, second = (*args, *kwargs.values())[:2]
+    if name not in _PRODUCTS or min(first.ndim, second.ndim) < 2:
+        return NO_DETAILS
+    if _PRODUCTS[name] is not None:
+        return Details(equation=_PRODUCTS[name])
+    flips = dict(zip(("transpose_x", "transpose_y"), args[2:], strict=False))
+    left, right = (kwargs.get(flag, flips.get(flag, False)) for flag in ("transpose_x", "transpose_y"))
+    return Details(equation=f"...{'ji' if left else 'ij'},...{'kj' if right else 'jk'}->...ik")
 
 
 def _random(*_: Any) -> Details:
     return Details(is_active=True)
 
+
+_PRODUCTS: Mapping[str, str | None] = {
+    "matmul": None,
+    "bmm": None,
+    "__matmul__": None,
+    "__rmatmul__": "...jk,...ij->...ik",
+    "linear": "...ij,...jk->...ik",  # by a weight that the network has computed
+}
+"""Equations of matrix products; None where flags of the call decide."""
 
 _LAYOUT_KINDS = frozenset(
     {Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.BATCH_NORM, Kind.MAX_POOL, Kind.AVERAGE_POOL, Kind.RESAMPLE}
@@ -262,7 +297,10 @@ _READERS: Mapping[Kind, Callable[[str, Callable[..., Any], Any, Any], Details]] 
     Kind.TRANSPOSED_CONVOLUTION: partial(_weighted, _transposed_axis),
     Kind.LINEAR: _linear,
     Kind.BATCH_NORM: _batch_norm,
-    Kind.NORMALISATION: _only_signal,
+    Kind.NORMALISATION: normalisation,
+    Kind.ACTIVATION: _activation,
+    Kind.ATTENTION: _attention,
+    Kind.MATMUL: _product,
     Kind.AVERAGE_POOL: _average_pool,
     Kind.MAX_POOL: _max_pool,
     Kind.MEAN: _reduction,
@@ -274,5 +312,5 @@ _READERS: Mapping[Kind, Callable[[str, Callable[..., Any], Any, Any], Details]] 
     Kind.DROPOUT: _dropout,
     Kind.RANDOM: _random,
 }
-READ_KINDS = frozenset(_READERS)
-"""Kinds whose arguments are read."""
+READ_KINDS = frozenset(_READERS) - {Kind.ACTIVATION}
+"""Kinds whose arguments are read; of an activation the name suffices."""

@@ -11,10 +11,10 @@ import paddle
 from paddle.jit.dy2static.program_translator import StaticFunction
 
 from xai_med.backend.evaluation import evaluation_mode
-from xai_med.backend.framework import Observer
+from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensor, Tensors
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
-from xai_med_paddle.interception import intercepted
+from xai_med_paddle.interception import intercepted, is_recomputing
 from xai_med_paddle.tensors import TENSORS, place_name
 
 _gradient_lock = threading.Lock()  # two threads in paddle.grad at once end the process by a segmentation fault
@@ -68,6 +68,15 @@ class PaddleFramework:
         """Return False: Paddle's graph does not name its leaves."""
         return False
 
+    @property
+    def sees_every_write(self) -> bool:
+        """``set_value`` writes below all that can be seen."""
+        return False
+
+    def is_recomputing(self) -> bool:
+        """Whether ``recompute`` runs the model here, and again for its derivatives."""
+        return is_recomputing()
+
     def pullback(
         self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
     ) -> Tensor | None:
@@ -117,12 +126,12 @@ class PaddleFramework:
 
     # ---- looking at a model
 
-    def check_model(self, model: Any) -> None:
+    def check_model(self, model: Any) -> Inventory:
         """Refuse models that cannot be explained as they are."""
         _require_dynamic_mode()
         for name, layer in self.layers(model).items():
             _check_layer(layer, name)
-        _check_weights(model)
+        return _check_weights(model)
 
     def layers(self, model: Any) -> Mapping[str, Any]:
         """Layers by dotted name."""
@@ -207,12 +216,13 @@ def _check_layer(layer: Any, name: str) -> None:
         raise ModelError(f"{where} is wrapped in paddle.DataParallel; explain model._layers")
 
 
-def _check_weights(model: Any) -> None:
+def _check_weights(model: Any) -> Inventory:
     """Initialised, on one device, finite."""
     places = set()
     sums = []
     with paddle.no_grad():
-        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        named = [*model.named_parameters(), *model.named_buffers()]
+        for name, tensor in named:
             if not tensor._is_initialized():
                 raise ModelError(f"{name} is not initialised yet (paddle.LazyGuard); load the model's weights")
             places.add(place_name(tensor.place))
@@ -225,3 +235,5 @@ def _check_weights(model: Any) -> None:
             raise NonFiniteError(
                 f"{bad} holds NaN or infinite values, so that no map can be trusted; load sound weights"
             )
+        values = sum(int(np.prod(tensor.shape)) for _, tensor in named if tensor.is_floating_point())
+        return Inventory(len(named), values, tuple(sorted({TENSORS.dtype(tensor) for _, tensor in named})))

@@ -11,16 +11,24 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import paddle
+from paddle import _C_ops
+from paddle.jit.dy2static.program_translator import StaticFunction
+
 from xai_med.backend.framework import Observer
 from xai_med.backend.operations import Call, Kind
+from xai_med_paddle.aliases import Aliases
 from xai_med_paddle.average_pool import exact_average_pool
 from xai_med_paddle.choke_points import Wrap, install, uninstall
 from xai_med_paddle.details import READ_KINDS, bind, kind_of_call, read, signature_of, uses_running_statistics
-from xai_med_paddle.table import KINDS
+from xai_med_paddle.hooks import attach
+from xai_med_paddle.table import EXPANDED, KINDS
 
 
 class _Local(threading.local):
     tracer: Observer | None = None
+    aliases: Aliases = Aliases()
+    recomputations: int = 0
 
 
 _local = _Local()
@@ -53,11 +61,31 @@ class _Described:
             kind = Kind.MATMUL  # the network has computed the weight, which is another signal then
         reading = self.read if kind is self.kind else partial(read, kind, self.base, self.function)
         in_place = self.writes_in_place or (self.has_inplace_flag and self.bind(args, kwargs)["inplace"])
-        return tracer.call(Call(kind, self.name, run, args, kwargs, bool(in_place), reading))
+        expand = partial(_inside, tracer, run, args, kwargs) if self.base in EXPANDED else None
+        call = Call(self._kind(kind, tracer, args), self.name, run, args, kwargs, bool(in_place), reading, expand)
+        aliases = _local.aliases
+        aliases.check(call)
+        result = tracer.call(call)
+        aliases.note(call, result)
+        return result
+
+    def _kind(self, kind: Kind, tracer: Observer, args: tuple[Any, ...]) -> Kind:
+        """A sum and a product at once has no rule where the summand is a signal too."""
+        is_sum = self.base in ("addmm", "baddbmm") and bool(args) and tracer.depends_on_input(args[0])
+        return Kind.UNKNOWN if is_sum else kind
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by parameter name."""
         return bind(self.base, self.function, args, kwargs)
+
+
+def _inside(tracer: Observer, run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Run a function written in Python and report the operations that it calls."""
+    _local.tracer = tracer
+    try:
+        return run(*args, **kwargs)
+    finally:
+        _local.tracer = None
 
 
 def _report_batch_norm(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
@@ -94,6 +122,15 @@ def _report_average_pool(described: _Described, tracer: Observer, args: Any, kwa
     return described.call(tracer, pool, args, kwargs)
 
 
+def _report_addmm(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
+    """Paddle's derivative of ``addmm`` ends the process by a segmentation fault where the summand has one axis."""
+
+    def add(summand: Any, *given: Any, **named: Any) -> Any:
+        return described.function(summand.unsqueeze(0) if summand.ndim == 1 else summand, *given, **named)
+
+    return described.call(tracer, add, args, kwargs)
+
+
 def _report(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
     return described.call(tracer, described.function, args, kwargs)
 
@@ -102,6 +139,7 @@ _SPECIAL = {
     "batch_norm": _report_batch_norm,
     "sync_batch_norm": _report_batch_norm,
     "assign_out": _report_assign_out,
+    "addmm": _report_addmm,
     **{f"{pool}{space}d": _report_average_pool for pool in ("avg_pool", "adaptive_avg_pool") for space in (1, 2, 3)},
 }
 
@@ -114,6 +152,8 @@ def _wrap_function(name: str, function: Callable[..., Any], *, is_legacy: bool) 
         tracer = _local.tracer
         if tracer is None:
             return function(*args, **kwargs)
+        if kwargs.get("out") is not None:
+            return _into(kwargs["out"], reported(*args, **{**kwargs, "out": None}))
         _local.tracer = None
         try:
             return report(described, tracer, args, kwargs)
@@ -121,6 +161,47 @@ def _wrap_function(name: str, function: Callable[..., Any], *, is_legacy: bool) 
             _local.tracer = tracer
 
     return reported
+
+
+def _into(out: Any, result: Any) -> Any:
+    """Write a result into ``out=`` by a copy, through which derivatives flow, unlike through ``out=``."""
+    for target, value in zip(
+        *(each if isinstance(each, list | tuple) else (each,) for each in (out, result)), strict=True
+    ):
+        _C_ops.assign_out_(value, target)
+    return out
+
+
+def _wrap_hook(original: Callable[..., Any]) -> Callable[..., Any]:
+    def reported(tensor: Any, hook: Callable[..., Any]) -> Any:
+        return original(tensor, hook) if _local.tracer is None else attach(original, tensor, hook)
+
+    return reported
+
+
+def _wrap_static(original: Callable[..., Any]) -> Callable[..., Any]:
+    def reported(compiled: Any, *args: Any, **kwargs: Any) -> Any:
+        if _local.tracer is None:
+            return original(compiled, *args, **kwargs)
+        return compiled._call_dygraph_function(*args, **kwargs)  # as it was written, where it can be seen
+
+    return reported
+
+
+def _wrap_saving(step: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def reported(*args: Any) -> Any:
+            _local.recomputations += step
+            return original(*args)
+
+        return reported
+
+    return wrap
+
+
+def is_recomputing() -> bool:
+    """Whether a context in this thread saves something else than tensors for derivatives, as recomputation does."""
+    return _local.recomputations > 0
 
 
 def _wrap_layer_call(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,7 +220,16 @@ def _wrap_layer_call(original: Callable[..., Any]) -> Callable[..., Any]:
     return reported
 
 
-_WRAP = Wrap(function=_wrap_function, layer_call=_wrap_layer_call)
+_WRAP = Wrap(
+    function=_wrap_function,
+    methods=(
+        (paddle.nn.Layer, "__call__", _wrap_layer_call),
+        (paddle.Tensor, "register_hook", _wrap_hook),
+        (StaticFunction, "__call__", _wrap_static),
+        (paddle.autograd.saved_tensors_hooks, "__enter__", _wrap_saving(+1)),
+        (paddle.autograd.saved_tensors_hooks, "__exit__", _wrap_saving(-1)),
+    ),
+)
 
 
 @contextmanager
@@ -150,12 +240,12 @@ def intercepted(tracer: Observer) -> Iterator[None]:
         if _users == 0:
             install(_WRAP)
         _users += 1
-    previous = _local.tracer
-    _local.tracer = tracer
+    previous = _local.tracer, _local.aliases, _local.recomputations
+    _local.tracer, _local.aliases, _local.recomputations = tracer, Aliases(), 0
     try:
         yield
     finally:
-        _local.tracer = previous
+        _local.tracer, _local.aliases, _local.recomputations = previous
         with _lock:
             _users -= 1
             if _users == 0:

@@ -8,7 +8,7 @@ from xai_med.backend.operations import NO_DETAILS, Details
 
 _COPIES = frozenset(
     "clone contiguous cast where masked_fill assign assign_out copy_ share_data _setitem_dygraph channel_shuffle "
-    "shuffle_channel set_value set_value_with_tensor expand expand_as broadcast_tensors".split()
+    "shuffle_channel set_value set_value_with_tensor expand broadcast_tensors".split()
 )
 _AXIS_POSITION: Mapping[str, int] = {"concat": 1, "split": 2, "split_with_num": 2, "index_select": 2, "gather": 2}
 
@@ -21,6 +21,8 @@ def routing(name: str, _: Callable[..., Any], args: tuple[Any, ...], kwargs: Map
     if rank is None:
         return NO_DETAILS
     every = frozenset(range(rank))
+    if name == "expand_as":
+        return Details(signal=first, untouched=every)
     if name in _COPIES:
         return Details(untouched=every)
     if name == "_getitem_dygraph":

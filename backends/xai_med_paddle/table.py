@@ -22,7 +22,7 @@ _NAMES: Mapping[Kind, str] = {
     Kind.ACTIVATION: (
         "relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu swish mish hardswish softplus softsign tanh "
         "hardsigmoid logsigmoid tanh_shrink hardshrink softshrink thresholded_relu abs clip "
-        "hard_swish hard_sigmoid brelu"
+        "hard_swish hard_sigmoid brelu erf atan pow __pow__ square sqrt"
     ),
     Kind.MAX_POOL: (
         "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d "
@@ -60,7 +60,7 @@ _NAMES: Mapping[Kind, str] = {
         "less_equal equal not_equal equal_all __gt__ __ge__ __lt__ __le__ __eq__ __ne__ logical_not logical_and "
         "logical_or logical_xor isnan isfinite isinf floor_divide __floordiv__ __rfloordiv__ nonzero one_hot"
     ),
-    Kind.DETACH: "detach",
+    Kind.DETACH: "detach data",
     Kind.RANDOM: (
         "uniform gaussian randint randperm bernoulli binomial multinomial poisson dirichlet standard_gamma "
         "truncated_gaussian_random uniform_inplace gaussian_inplace exponential_ random_ gumbel_softmax"
@@ -82,9 +82,10 @@ COMPOSITES = tuple(
 METHODS = tuple(
     "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __div__ __rdiv__ __truediv__ __rtruediv__ __matmul__ "
     "__rmatmul__ __pow__ __rpow__ __mod__ __rmod__ __floordiv__ __rfloordiv__ __gt__ __ge__ __lt__ __le__ __eq__ "
-    "__ne__ _getitem_dygraph _setitem_dygraph clone contiguous detach detach_ copy_ _copy_to".split()
+    "__ne__ _getitem_dygraph _setitem_dygraph clone contiguous detach detach_ copy_ _copy_to "
+    "numpy _getitem_from_offset".split()
 )
-"""C++ methods of tensors that compute; every other method reaches ``paddle._C_ops``."""
+"""C++ methods of tensors that compute or hand out numbers; every other method reaches ``paddle._C_ops``."""
 
 SILENT = frozenset(
     "shape shape64 numel is_empty full full_ full_like full_batch_size_like full_int_array full_with_tensor "
@@ -92,3 +93,9 @@ SILENT = frozenset(
     "get_core_ops_args_type_info get_core_ops_returns_info sync_calc_stream memcpy_d2h memcpy_h2d".split()
 )
 """Functions whose result does not depend on a tensor's values."""
+
+BOUNDED = frozenset("relu6 hardtanh tanh hardsigmoid hard_sigmoid brelu softsign erf atan".split())
+"""Activations whose values lie between two bounds: as factors they weigh."""
+
+EXPANDED = frozenset(("scaled_dot_product_attention",))
+"""Composites that a method with a rule for each operation sees as the operations that they call."""

@@ -97,7 +97,7 @@ class PaddleTensors:
 
     def take(self, tensor: Tensor, indices: Sequence[int], axis: int) -> Tensor:
         """Select along one axis."""
-        chosen = paddle.to_tensor(np.asarray(indices, dtype=np.int64), place=tensor.place)
+        chosen = from_array(np.asarray(indices, dtype=np.int64), tensor.place)
         return paddle.index_select(tensor, chosen, axis)
 
     def stop_gradient(self, tensor: Tensor) -> Tensor:
@@ -112,8 +112,8 @@ class PaddleTensors:
 
     def from_numpy(self, array: Array, like: Tensor) -> Tensor:
         """Copy; floating kinds take the dtype of `like`."""
-        dtype = like.dtype if array.dtype.kind == "f" else None
-        return paddle.to_tensor(np.array(array, order="C"), dtype=dtype, place=like.place)
+        tensor = from_array(array, like.place)
+        return tensor.astype(like.dtype) if array.dtype.kind == "f" else tensor
 
     def to_numpy(self, tensor: Tensor) -> Array:
         """Copy; bfloat16 becomes float32."""
@@ -133,6 +133,15 @@ class PaddleTensors:
     def device(self, tensor: Tensor) -> str:
         """Name of the device."""
         return place_name(tensor.place)
+
+
+def from_array(array: Array, place: Any = None) -> Tensor:
+    """A tensor with the values of an array, copied; ``paddle.to_tensor`` would lose a list in memory at each call."""
+    plain = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    tensor = paddle.empty(plain.shape, dtype=str(plain.dtype))
+    if plain.size:
+        tensor.set_value(plain)
+    return tensor if place is None or str(tensor.place) == str(place) else tensor._copy_to(place, True)
 
 
 def place_name(place: Any) -> str:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from xai_med.backend.network import TracedNetwork
+from xai_med.backend.state import Slot, check_state
 from xai_med.backend.tensors import Array, Tensors
 from xai_med.blueprints.blueprint import Blueprint
-from xai_med.errors import FileFormatError, ModelError
+from xai_med.errors import ModelError
 from xai_med_torch.blueprint import build
 from xai_med_torch.framework import TorchFramework
 from xai_med_torch.tensors import TENSORS
@@ -51,19 +52,35 @@ class TorchBackend:
 
     def load_weights(self, model: Any, arrays: Mapping[str, Array]) -> None:
         """Fill a module with named arrays, all of its state and nothing else."""
-        state = model.state_dict()
-        # a count of training batches, which evaluation never reads and converters leave out
-        counters = {name for name in state if name.endswith("num_batches_tracked")}
-        missing, extra = sorted(set(state) - set(arrays) - counters), sorted(set(arrays) - set(state))
-        wrong = [name for name in state.keys() & arrays.keys() if tuple(state[name].shape) != arrays[name].shape]
-        if missing or extra or wrong:
-            raise FileFormatError(
-                f"the weights do not fit the model: missing {missing[:5]}, not in the model {extra[:5]}, "
-                f"of another shape {sorted(wrong)[:5]}"
+        with torch.inference_mode(False), torch.no_grad():
+            state = model.state_dict()
+            check_state(
+                {name: _slot(name, tensor) for name, tensor in state.items()},
+                arrays,
+                model=f"the {type(model).__name__}",
             )
-        bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
-        if bad:
-            raise FileFormatError(f"the weights hold NaN or infinite values in {sorted(bad)[:5]}")
-        with torch.no_grad():
             for name, array in arrays.items():
-                state[name].copy_(torch.tensor(array))
+                state[name].copy_(torch.tensor(np.array(array)))
+            # where a module hands out copies of its state, nothing was written
+            lost = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, state[name])]
+        if lost:
+            raise ModelError(f"{lost[:5]} of the model could not be filled; its state_dict() gives copies")
+
+
+def _slot(name: str, tensor: Any) -> Slot:
+    if not isinstance(tensor, torch.Tensor) or tensor.is_quantized or tensor.layout != torch.strided:
+        raise ModelError(f"{name} of the model's state is no plain tensor; fill this model by PyTorch's own means")
+    lazy = (torch.nn.parameter.UninitializedParameter, torch.nn.parameter.UninitializedBuffer)
+    if isinstance(tensor, lazy) or tensor.is_meta:
+        raise ModelError(
+            f"{name} of the model has no memory yet; run a lazy model once, or model.to_empty(device='cpu')"
+        )
+    if tensor.is_inference():
+        raise ModelError(f"{name} was created under inference_mode and cannot be filled; build the model outside of it")
+    return Slot(
+        tuple(tensor.shape),
+        str(tensor.dtype).removeprefix("torch."),
+        memory=(str(tensor.device), tensor.data_ptr()) if tensor.numel() else None,
+        # a count of training batches, which evaluation never reads and converters leave out
+        is_optional=name.endswith("num_batches_tracked"),
+    )

@@ -1,49 +1,16 @@
 """Reads weights and geometry off PyTorch calls."""
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 
 from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
+from xai_med_torch.arguments import bind
+from xai_med_torch.normalisation import normalisation
 from xai_med_torch.routing import routing
-
-# Built-in functions carry no signature; their parameters in order, from the operator schemas.
-_PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
-    "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
-    "linear": ("input", "weight", "bias"),
-    "batch_norm": ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps"),
-    "avg_pool": ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
-    "adaptive_avg_pool": ("input", "output_size"),
-    "reduce": ("input", "dim", "keepdim"),
-    "dropout": ("input", "p", "training"),
-    "rrelu": ("input", "lower", "upper", "training"),
-    "transpose": ("input", "dim0", "dim1"),
-    "permute": ("input", "dims"),
-}
-
-
-@lru_cache(maxsize=512)
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
-    kinds = {parameter.kind for parameter in signature.parameters.values()}
-    return None if inspect.Parameter.VAR_POSITIONAL in kinds else signature
-
-
-def bind(family: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by parameter name."""
-    signature = _signature(function)
-    if signature is None:
-        return {**dict(zip(_PARAMETERS[family], args, strict=False)), **kwargs}
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
+from xai_med_torch.table import BOUNDED
 
 
 def read(kind: Kind, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Details:
@@ -93,13 +60,14 @@ def _batch_norm(function: Callable[..., Any], args: Any, kwargs: Any) -> Details
     if given.get("training") or mean is None or variance is None:
         updates = bool(given.get("training")) and mean is not None
         return Details(signal=given["input"], couples_images=True, changes_model=updates)
-    scale = torch.rsqrt(variance + given.get("eps", 1e-5))
-    if given.get("weight") is not None:
-        scale = scale * given["weight"]
-    shift = -mean * scale
-    if given.get("bias") is not None:
-        shift = shift + given["bias"]
-    return Details(signal=given["input"], statistics=BatchStatistics(scale.detach(), shift.detach()))
+    with torch.no_grad():  # checkpointing counts what is saved for derivatives
+        scale = torch.rsqrt(variance + given.get("eps", 1e-5))
+        if given.get("weight") is not None:
+            scale = scale * given["weight"]
+        shift = -mean * scale
+        if given.get("bias") is not None:
+            shift = shift + given["bias"]
+    return Details(signal=given["input"], statistics=BatchStatistics(scale, shift))
 
 
 def _average_pool(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
@@ -161,15 +129,34 @@ def _dropout(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
 
 
 def _activation(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
-    if not function.__name__.startswith("rrelu"):
+    name = function.__name__.removesuffix("_")
+    if name in ("clamp", "clip"):
+        bounds = [*args[1:], *kwargs.values()]
+        return Details(is_bounded=sum(bound is not None for bound in bounds) > 1)
+    if name in BOUNDED:
+        return Details(is_bounded=True)
+    if name != "rrelu":
         return NO_DETAILS
     given = bind("rrelu", function, args, kwargs)
     return Details(is_active=bool(given.get("training", False)))
 
 
-def _normalisation(_: Callable[..., Any], args: Any, kwargs: Any) -> Details:
-    signal = args[0] if args else kwargs["input"]
-    return Details(signal=signal)
+def _attention(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    if function.__name__ == "multi_head_attention_forward":
+        given = bind("multi_head_attention_forward", function, args, kwargs)
+        return Details(is_active=bool(given["training"]) and given["dropout_p"] > 0)
+    probability = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)
+    return Details(is_active=probability > 0)
+
+
+def _product(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    name = function.__name__
+    if name == "einsum":
+        return Details(equation=args[0]) if isinstance(args[0], str) else NO_DETAILS
+    operands = (*args, *kwargs.values())
+    if name not in ("matmul", "bmm", "mm", "__matmul__") or min(operand.ndim for operand in operands[:2]) < 2:
+        return NO_DETAILS
+    return Details(equation="...ij,...jk->...ik")
 
 
 def _random(*_: Any) -> Details:
@@ -185,7 +172,7 @@ _READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {
     Kind.TRANSPOSED_CONVOLUTION: partial(_weighted, "conv_transpose", _transposed_axis),
     Kind.LINEAR: partial(_weighted, "linear", lambda _: 0),
     Kind.BATCH_NORM: _batch_norm,
-    Kind.NORMALISATION: _normalisation,
+    Kind.NORMALISATION: normalisation,
     Kind.AVERAGE_POOL: _average_pool,
     Kind.MAX_POOL: _max_pool,
     Kind.MEAN: _reduction,
@@ -196,5 +183,7 @@ _READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {
     Kind.CONCATENATE: routing,
     Kind.DROPOUT: _dropout,
     Kind.ACTIVATION: _activation,
+    Kind.ATTENTION: _attention,
+    Kind.MATMUL: _product,
     Kind.RANDOM: _random,
 }

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from xai_med.backend.evaluation import evaluation_mode
-from xai_med.backend.framework import Observer
+from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensors
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
 from xai_med_torch.interception import intercepted
+from xai_med_torch.surroundings import no_autocast, no_inference_mode, undisturbed
 from xai_med_torch.tensors import TENSORS
 
 
@@ -61,16 +63,17 @@ class TorchFramework:
 
     def reaches(self, tensor: torch.Tensor, leaf: torch.Tensor) -> bool:
         """Walk the graph of derivatives, from a tensor that has one."""
-        pending, seen = [tensor.grad_fn], set()
-        while pending:
-            node = pending.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            if getattr(node, "variable", None) is leaf:
-                return True
-            pending.extend(following for following, _ in node.next_functions)
-        return False
+        return _reaches([tensor.grad_fn], leaf)
+
+    @property
+    def sees_every_write(self) -> bool:
+        """Every method of a tensor is seen."""
+        return True
+
+    def is_recomputing(self) -> bool:
+        """Whether `torch.utils.checkpoint` runs the model here, and again for its derivatives."""
+        hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+        return hooks is not None and getattr(hooks[0], "__module__", "") == "torch.utils.checkpoint"
 
     def pullback(
         self,
@@ -82,7 +85,7 @@ class TorchFramework:
         differentiable: bool,
     ) -> torch.Tensor | None:
         """One vector-Jacobian product, without touching any ``.grad``."""
-        if not outputs.requires_grad:
+        if not outputs.requires_grad or not (outputs is to or self.reaches(outputs, to)):
             return None
         try:
             (result,) = torch.autograd.grad(
@@ -93,6 +96,8 @@ class TorchFramework:
                 create_graph=differentiable,
                 allow_unused=True,
             )
+        except GradientError:
+            raise
         except RuntimeError as error:
             raise GradientError(f"PyTorch could not differentiate the model: {error}") from error
         return result
@@ -101,8 +106,8 @@ class TorchFramework:
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """No gradients to begin with, no autocast, no inference mode; all restored on exit."""
-        with torch.inference_mode(False), torch.no_grad(), _no_autocast():
+        """No gradients to begin with, no autocast, no inference mode, no compiler; all restored on exit."""
+        with no_inference_mode(), no_autocast(), undisturbed():
             yield
 
     def evaluation_mode(self, model: nn.Module) -> AbstractContextManager[bool]:
@@ -115,7 +120,7 @@ class TorchFramework:
 
     # ---- looking at a model
 
-    def check_model(self, model: nn.Module) -> None:
+    def check_model(self, model: nn.Module) -> Inventory:
         """Refuse models that cannot be explained as they are."""
         if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
             raise ModelError(
@@ -134,7 +139,7 @@ class TorchFramework:
                 raise ModelError(
                     f"a part of the model ({type(part).__name__}) is scripted or compiled; explain the original"
                 )
-        _check_weights(model)
+        return _check_weights(model)
 
     def layers(self, model: nn.Module) -> Mapping[str, nn.Module]:
         """Modules by dotted name."""
@@ -168,9 +173,11 @@ class TorchFramework:
                     f"the images are {x.dtype} and the model's weights {like.dtype}; "
                     f"give x.to({like.dtype}), or choose dtype= for both"
                 )
+            if x.is_meta or isinstance(x, FakeTensor):
+                raise DtypeError("the images hold no values (a FakeTensor, or on the meta device); give real ones")
             if x.device != like.device:
                 raise DtypeError(f"the images are on {x.device} and the model on {like.device}; move one of them")
-            return x.detach().clone()
+            return (x.detach() if x.layout is torch.strided else x.detach().to_dense()).clone()
 
     def with_dtype(self, model: nn.Module, dtype: str) -> nn.Module:
         """A deep copy with other floating weights."""
@@ -185,17 +192,31 @@ class TorchFramework:
         return {"torch": str(torch.__version__)}
 
 
-@contextmanager
-def _no_autocast() -> Iterator[None]:
-    devices = [name for name in ("cpu", "cuda") if torch.is_autocast_enabled(name)]
-    if not devices:
-        yield
-    elif len(devices) == 1:
-        with torch.autocast(devices[0], enabled=False):
-            yield
-    else:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            yield
+def _reaches(nodes: list[Any], leaf: torch.Tensor) -> bool:
+    """Whether a walk through a graph of derivatives comes to a leaf.
+
+    Raises
+    ------
+    GradientError
+        On the way lies an operation without a derivative, at which PyTorch would only warn.
+    """
+    pending, seen, source, is_reached = list(nodes), set(), leaf.grad_fn, False
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        following = [each for each, _ in node.next_functions]
+        if node.name().endswith("WarnNotImplemented"):
+            if _reaches(following, leaf):
+                raise GradientError(
+                    "PyTorch has no derivative for an operation of the model, as of quantised layers; explain the "
+                    "model before it was quantised, or use method='cam', which needs no gradients"
+                )
+            continue
+        is_reached = is_reached or node is source or getattr(node, "variable", None) is leaf
+        pending.extend(following)
+    return is_reached
 
 
 def _not_floating(dtype: object) -> str:
@@ -205,7 +226,7 @@ def _not_floating(dtype: object) -> str:
     )
 
 
-def _check_weights(model: nn.Module) -> None:
+def _check_weights(model: nn.Module) -> Inventory:
     """Initialised, in memory, on one device, floating, finite."""
     devices = set()
     sums = []
@@ -216,8 +237,9 @@ def _check_weights(model: nn.Module) -> None:
                 raise ModelError(
                     f"{name} is not initialised yet (a lazy layer); run the model once, or load its weights"
                 )
-            if tensor.is_meta:
-                raise ModelError(f"{name} is on the meta device and holds no values; load the model's weights")
+            if tensor.is_meta or isinstance(tensor, FakeTensor):
+                place = "a FakeTensor" if isinstance(tensor, FakeTensor) else "on the meta device"
+                raise ModelError(f"{name} is {place} and holds no values; load the model's weights")
             if tensor.is_inference():
                 raise ModelError(
                     f"{name} was created under inference_mode, which forbids gradients; "
@@ -233,3 +255,5 @@ def _check_weights(model: nn.Module) -> None:
             raise NonFiniteError(
                 f"{bad} holds NaN or infinite values, so that no map can be trusted; load sound weights"
             )
+        values = sum(tensor.numel() for _, tensor in named if tensor.is_floating_point())
+        return Inventory(len(named), values, tuple(sorted({TENSORS.dtype(tensor) for _, tensor in named})))

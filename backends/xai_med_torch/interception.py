@@ -7,12 +7,17 @@ from functools import lru_cache, partial
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 from xai_med.backend.framework import Observer
 from xai_med.backend.operations import Call, Kind
-from xai_med_torch.details import _signature, read
+from xai_med_torch.arguments import signature_of
+from xai_med_torch.details import read
+from xai_med_torch.expansions import expansion
+from xai_med_torch.hooks import HOOKING, attach
+from xai_med_torch.surroundings import model_context
 from xai_med_torch.table import KINDS, SILENT
 
 
@@ -22,6 +27,8 @@ class _Described:
     __slots__ = ("has_inplace_flag", "is_silent", "kind", "name", "read", "writes_in_place")
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if isinstance(function, OpOverload):  # as an exported program calls it: aten.mean.dim for torch.mean
+            function = _under_its_name(function)
         name = getattr(function, "__name__", type(function).__name__)
         if name in ("__get__", "__set__", "__delete__"):  # an attribute, such as x.shape or x.T
             name = getattr(getattr(function, "__self__", None), "__name__", name)
@@ -38,8 +45,16 @@ class _Described:
         )
         self.kind = KINDS.get(name) or KINDS.get(name.removesuffix("_"), Kind.UNKNOWN)
         self.read = partial(read, self.kind, function)
-        signature = None if is_operator or self.is_silent else _signature(function)
+        signature = None if is_operator or self.is_silent else signature_of(function)
         self.has_inplace_flag = signature is not None and "inplace" in signature.parameters
+
+
+def _under_its_name(overload: OpOverload) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return overload(*args, **kwargs)
+
+    call.__name__ = overload._schema.name.partition("::")[2]
+    return call
 
 
 _describe = lru_cache(maxsize=4096)(_Described)
@@ -58,8 +73,25 @@ class Interception(TorchFunctionMode):
         """Run one call, through the tracer unless it only looks at a tensor."""
         described = _describe(func)
         kwargs = kwargs or {}
-        if described.is_silent or getattr(_active, "tracer", None) is None:  # the tracer's own operations
+        if getattr(_active, "tracer", None) is None:  # the tracer's own operations
             return func(*args, **kwargs)
+        if described.is_silent:
+            return attach(described.name, func, args, kwargs) if described.name in HOOKING else func(*args, **kwargs)
+        if kwargs.get("out") is not None:
+            return self._into(kwargs["out"], func, types, args, kwargs)
+        context = model_context(args)
+        if context is None:
+            return self._report(described, func, args, kwargs)
+        with context:
+            return self._report(described, func, args, kwargs)
+
+    def _report(
+        self, described: _Described, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        in_place = described.writes_in_place or (described.has_inplace_flag and _inplace(func, args, kwargs))
+        if in_place and not args:  # the core looks for what is written in the first place
+            first, *_ = (name for name in ("input", "self") if name in kwargs)
+            args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
         return self._tracer.call(
             Call(
                 kind=described.kind,
@@ -67,17 +99,45 @@ class Interception(TorchFunctionMode):
                 function=func,
                 args=tuple(args),
                 kwargs=kwargs,
-                writes_in_place=described.writes_in_place
-                or (described.has_inplace_flag and _inplace(func, args, kwargs)),
+                writes_in_place=in_place,
                 read=described.read,
+                expand=self._expansion(described, args, kwargs),
             )
         )
+
+    def _into(
+        self, out: Any, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run a call with ``out=`` as a call and a copy, through which derivatives flow, unlike through ``out=``."""
+        rest = {name: value for name, value in kwargs.items() if name != "out"}
+        result = self.__torch_function__(func, types, args, rest)
+        for target, value in zip(
+            *((each if isinstance(each, tuple) else (each,)) for each in (out, result)), strict=True
+        ):
+            if target.shape != value.shape:
+                self.__torch_function__(torch.Tensor.resize_, types, (target, value.shape))
+            self.__torch_function__(torch.Tensor.copy_, types, (target, value))
+        return type(result)(out) if isinstance(result, tuple) else out
+
+    def _expansion(
+        self, described: _Described, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Callable[[], Any] | None:
+        """How to run a fused function as elementary operations, each of which is reported."""
+        run = expansion(described.name, described.read.args[1], args, kwargs)
+        if run is None:
+            return None
+
+        def reported() -> Any:
+            with self:
+                return run()
+
+        return reported
 
 
 def _inplace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     if "inplace" in kwargs:
         return bool(kwargs["inplace"])
-    signature = _signature(function)
+    signature = signature_of(function)
     return bool(signature is not None and signature.bind(*args, **kwargs).arguments.get("inplace", False))
 
 

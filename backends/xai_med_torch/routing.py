@@ -41,6 +41,8 @@ def routing(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         return Details(untouched=every - {int(axis) % rank})
     if name == "pad":
         return Details(untouched=every - moved_by_padding(args[1] if len(args) > 1 else kwargs["pad"], rank))
-    if name in ("expand", "expand_as", "broadcast_to"):
+    if name == "expand_as":
+        return Details(signal=first, untouched=every)
+    if name in ("expand", "broadcast_to"):
         return Details(untouched=every)  # axes of size 1 only are repeated
     return NO_DETAILS

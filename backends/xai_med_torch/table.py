@@ -19,7 +19,8 @@ _NAMES: Mapping[Kind, str] = {
     Kind.RELU: "relu",
     Kind.ACTIVATION: (
         "relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish softplus softsign tanh "
-        "hardsigmoid logsigmoid tanhshrink hardshrink softshrink threshold abs clamp clamp_min clamp_max clip"
+        "hardsigmoid logsigmoid tanhshrink hardshrink softshrink threshold abs clamp clamp_min clamp_max clip "
+        "erf atan pow __pow__ square sqrt"
     ),
     Kind.MAX_POOL: (
         "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d "
@@ -42,8 +43,9 @@ _NAMES: Mapping[Kind, str] = {
     Kind.PERMUTE: "permute transpose swapaxes swapdims movedim moveaxis t",
     Kind.ROUTING: (
         "__getitem__ __setitem__ chunk split tensor_split unbind narrow select index_select gather expand expand_as "
-        "broadcast_to repeat repeat_interleave clone contiguous to float double type type_as cpu cuda pad where "
-        "masked_fill zero_pad2d unfold pixel_shuffle pixel_unshuffle channel_shuffle copy_ alias positive"
+        "broadcast_to repeat repeat_interleave clone contiguous to float double half bfloat16 type type_as cpu cuda "
+        "pad where masked_fill zero_pad2d unfold roll flip pixel_shuffle pixel_unshuffle channel_shuffle copy_ alias "
+        "positive"
     ),
     Kind.RESAMPLE: "interpolate upsample upsample_nearest upsample_bilinear",
     Kind.STEP: (
@@ -52,6 +54,7 @@ _NAMES: Mapping[Kind, str] = {
         "__le__ __eq__ __ne__ logical_not logical_and logical_or isnan isfinite isinf int long bool"
     ),
     Kind.DETACH: "detach data",
+    Kind.UNKNOWN: "addmm_ baddbmm_",  # a sum and a product at once, in place
     Kind.RANDOM: (
         "rand randn randint randperm rand_like randn_like randint_like bernoulli multinomial normal poisson "
         "uniform_ normal_ exponential_ cauchy_ random_ gumbel_softmax"
@@ -68,6 +71,10 @@ SILENT = frozenset(
     "get_device untyped_storage data_ptr itemsize nbytes is_inference _version is_nested is_xla is_cpu "
     "is_same_size is_pinned is_shared has_names dim_order register_hook retain_grad retains_grad requires_grad_ "
     "is_mps is_xpu is_vulkan is_ipu is_hpu is_maia is_mtia is_ort is_coalesced result_type can_cast "
+    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty "
     "get_default_dtype set_grad_enabled is_storage is_tensor storage _base output_nr".split()
 )
-"""Functions that only look at a tensor."""
+"""Functions whose result does not depend on a tensor's values."""
+
+BOUNDED = frozenset("relu6 hardtanh tanh hardsigmoid softsign erf atan".split())
+"""Activations whose values lie between two bounds: as factors they weigh."""

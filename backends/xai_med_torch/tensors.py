@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from xai_med.backend.tensors import Array
+from xai_med.errors import DtypeError
 
 
 class TorchTensors:
@@ -112,7 +114,11 @@ class TorchTensors:
 
     def to_numpy(self, tensor: torch.Tensor) -> Array:
         """Copy; bfloat16 becomes float32."""
+        if tensor.is_meta or isinstance(tensor, FakeTensor):
+            raise DtypeError("tensors on the meta device and FakeTensors hold no values; give real ones")
         values = tensor.detach()
+        if values.layout is not torch.strided:
+            values = values.to_dense()
         if values.dtype is torch.bfloat16:
             values = values.float()
         return np.array(values.cpu().numpy())

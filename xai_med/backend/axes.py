@@ -116,7 +116,9 @@ def untouched_by_index(index: object, rank: int) -> frozenset[int] | None:
 
 
 def moved_by_padding(widths: Sequence[int], rank: int) -> frozenset[int]:
-    """Axes whose padding moves the middle: by more than the one cell that an even stride needs.
+    """Axes whose padding moves the middle, by more than the one cell that an even stride needs, or widens the edge.
+
+    More than three cells at an edge, what a 7 x 7 kernel needs, would be counted as part of the image.
 
     Parameters
     ----------
@@ -126,7 +128,11 @@ def moved_by_padding(widths: Sequence[int], rank: int) -> frozenset[int]:
         Of the padded tensor.
     """
     pairs = zip(widths[::2], widths[1::2], strict=False)
-    return frozenset(rank - 1 - number for number, (before, after) in enumerate(pairs) if abs(before - after) > 1)
+    return frozenset(
+        rank - 1 - number
+        for number, (before, after) in enumerate(pairs)
+        if abs(before - after) > 1 or max(before, after) > 3
+    )
 
 
 def _reshaped(axes: AxisNames, old: tuple[int, ...], new: tuple[int, ...]) -> AxisNames:

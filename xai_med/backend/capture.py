@@ -1,12 +1,14 @@
 """Where differentiation begins in a running model, and what stands for the tensor from there on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from xai_med.backend.axes import has_image_axes
 from xai_med.backend.framework import Framework
-from xai_med.backend.operations import Kind
+from xai_med.backend.lattice import Lattice
+from xai_med.backend.pooling import before_partial_pools
 from xai_med.backend.record import Node
-from xai_med.backend.start import AtInput, AtLayer, AtPool, Nowhere, Start
+from xai_med.backend.start import AtInput, AtLayer, AtPool, AtResult, Displaced, Nowhere, Start
 from xai_med.backend.tensors import Tensor, shape_of
 from xai_med.backend.weak import TensorMap
 from xai_med.errors import LayerError
@@ -29,12 +31,14 @@ class Capture:
 
     def __init__(self, framework: Framework, start: Start, *, space: int, differentiable: bool) -> None:
         self._framework = framework
-        self._start = start
+        self._start = start.start if isinstance(start, Displaced) else start
+        self._displacement: Tensor | None = start.by if isinstance(start, Displaced) else None
         self._space = space
         self._differentiable = differentiable
         self._stand_ins: TensorMap[Tensor] = TensorMap()
         self.images = 0
         self.tensor: Tensor | None = None
+        self.replaced: Tensor | None = None
         self.node: Node | None = None
         self.watched_node: Node | None = None
         self.late_producer: int | None = None
@@ -51,9 +55,9 @@ class Capture:
         self._framework.start_recording()
         self.node = node
         if not self._start.probed:
-            self.tensor = self._framework.leaf(batch)
+            self.tensor = self._framework.leaf(self._displaced(batch))
             return self._framework.copy(self.tensor), None
-        self.tensor = self._framework.leaf(batch * 0 + 1)
+        self.tensor = self._framework.leaf(self._displaced(batch * 0 + 1))
         return batch * self.tensor, self.tensor
 
     def wants(self, module: Any) -> bool:
@@ -91,11 +95,8 @@ class Capture:
         self.watched_node = node
         if isinstance(self._start, Nowhere):
             return output
-        if not has_image_axes(node, self._space):
-            raise LayerError(
-                f"the output of layer {name!r} has shape {node.shape}, which is not (N, C, *space) with the "
-                f"{self._space} space axes of the input; choose a layer with space axes, such as the last convolution"
-            )
+        if self.lattice is None and not has_image_axes(node, self._space):
+            return output  # tokens, perhaps: where they lie is asked when the record is complete
         handed = self._begin(output, node)
         if node.index <= entered:
             self._stand_ins.clear()
@@ -117,7 +118,7 @@ class Capture:
         if self.node is node or not has_image_axes(node, self._space):
             return False
         self._stand_ins.clear()
-        made_by = _before_partial_pools(node)
+        made_by = before_partial_pools(node)
         if made_by is not node or (not is_fresh and not self._differentiable):
             self.late_producer = made_by.index
             self.tensor, self.node = None, None
@@ -126,17 +127,55 @@ class Capture:
         nodes.set(self._begin(tensor, node), node)
         return True
 
+    def at_producer(self, tensor: Tensor, node: Node, nodes: TensorMap[Node]) -> None:
+        """Capture what an operation made that an earlier pass has chosen."""
+        nodes.set(self._begin(tensor, node), node)
+
+    def awaits(self, nodes: Sequence[Node]) -> bool:
+        """Whether one of these made the result at which to begin."""
+        if not isinstance(self._start, AtResult) or self.node is not None:
+            return False
+        return any(node.index == self._start.operation for node in nodes)
+
+    def at_result(self, tensor: Tensor, node: Node, nodes: TensorMap[Node]) -> None:
+        """Capture the result of an operation that is about to be consumed, or put another value in its place."""
+        value = self._start.value if isinstance(self._start, AtResult) else None
+        self.replaced = tensor
+        if value is None:
+            handed = self._begin(tensor, node)
+        else:
+            tensors = self._framework.tensors
+            value = tensors.broadcast(tensors.cast(value, tensors.dtype(tensor)), shape_of(tensor))
+            self.node = node
+            self._framework.start_recording()
+            self.tensor = self._framework.leaf(value)
+            handed = self._framework.copy(self.tensor)
+            self._stand_ins.set(tensor, handed)
+        nodes.set(handed, node)
+
     def _begin(self, tensor: Tensor, node: Node) -> Tensor:
         self.node = node
+        tensors = self._framework.tensors
+        features = tensor if self.lattice is None else self.lattice.arranged(tensor, tensors)
         if self._differentiable:
-            self.tensor = tensor
-            handed = self._framework.copy(tensor)
+            self.tensor = features
         else:
             self._framework.start_recording()
-            self.tensor = self._framework.leaf(tensor)
+            self.tensor = self._framework.leaf(self._displaced(features))
+        if self.lattice is None:
             handed = self._framework.copy(self.tensor)
+        else:
+            handed = self.lattice.put_back(self.tensor, tensor, tensors)
         self._stand_ins.set(tensor, handed)
         return handed
+
+    def _displaced(self, tensor: Tensor) -> Tensor:
+        return tensor if self._displacement is None else tensor + self._displacement
+
+    @property
+    def lattice(self) -> Lattice | None:
+        """Which cells of the tensor to capture are places, where it is not (N, C, *space)."""
+        return self._start.lattice if isinstance(self._start, AtLayer | AtPool) else None
 
     # ---- the pool
 
@@ -170,15 +209,3 @@ class Capture:
         """Return the stand-in of a captured tensor, or the tensor itself."""
         stand_in = self._stand_ins.get(tensor)
         return tensor if stand_in is None else stand_in
-
-
-def _before_partial_pools(node: Node) -> Node:
-    """The producer of the features where a pool takes one space axis after the other."""
-    while node.kind in (Kind.AVERAGE_POOL, Kind.MEAN, Kind.SUM, Kind.MAX_POOL, Kind.MAXIMUM):
-        parent = node.parents[0]
-        if len(parent.shape) != len(node.shape) or not any(
-            new == 1 < old for old, new in zip(parent.shape[2:], node.shape[2:], strict=True)
-        ):
-            break
-        node = parent
-    return node

@@ -2,10 +2,30 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xai_med.backend.operations import Call
 from xai_med.backend.tensors import Tensor, Tensors
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What was looked at when a model was checked.
+
+    Parameters
+    ----------
+    tensors : int
+        Parameters and buffers, all initialised, in memory and on one device.
+    values : int
+        Numbers in those of floating dtype, all finite.
+    dtypes : tuple of str
+        Of all, sorted.
+    """
+
+    tensors: int
+    values: int
+    dtypes: tuple[str, ...]
 
 
 class Observer(Protocol):
@@ -74,6 +94,15 @@ class Framework(Protocol):
         """Whether derivatives of `tensor` reach `leaf`, as far as the framework lets one look."""
         ...
 
+    @property
+    def sees_every_write(self) -> bool:
+        """Whether each way in which a model can overwrite one of its tensors is reported as a call."""
+        ...
+
+    def is_recomputing(self) -> bool:
+        """Whether what runs now will run again, unseen, for its derivatives, as under activation checkpointing."""
+        ...
+
     def pullback(
         self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
     ) -> Tensor | None:
@@ -109,8 +138,8 @@ class Framework(Protocol):
 
     # ---- looking at a model
 
-    def check_model(self, model: Any) -> None:
-        """Refuse what cannot be explained.
+    def check_model(self, model: Any) -> Inventory:
+        """Refuse what cannot be explained; tell what was looked at.
 
         Raises
         ------

@@ -6,7 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xai_med.backend.framework import Framework
+from xai_med.backend.failures import FailureWatch
+from xai_med.backend.framework import Framework, Inventory
+from xai_med.backend.keeping import StateKeeper
+from xai_med.backend.lattice import Lattice
 from xai_med.backend.record import Node
 from xai_med.backend.rule import Composite
 from xai_med.backend.start import Start
@@ -40,6 +43,16 @@ class Trace(Protocol):
     @property
     def captured_node(self) -> Node | None:
         """The operation that produced the captured tensor."""
+        ...
+
+    @property
+    def lattice(self) -> Lattice | None:
+        """Where in the image the cells of the captured tensor lie; None where they divide it evenly."""
+        ...
+
+    @property
+    def replaced(self) -> Tensor | None:
+        """The model's own tensor where it went on from another value (see `AtResult`)."""
         ...
 
     @property
@@ -130,7 +143,15 @@ class Network(Protocol):
         """
         ...
 
-    def check(self) -> None:
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is a native tensor."""
+        ...
+
+    def forward(self, batch: Tensor) -> Any:
+        """Run the model in evaluation mode as it is, with nobody watching: what traces are compared with."""
+        ...
+
+    def check(self) -> Inventory:
         """Refuse a model that cannot be explained (see `Framework.check_model`)."""
         ...
 
@@ -223,26 +244,55 @@ class TracedNetwork:
         """Run the model once and hand out the trace."""
         framework = self._framework
         with framework.isolated(), framework.evaluation_mode(self._model) as was_training:
+            keeper = StateKeeper(framework, framework.layers(self._model).values())
+            if not framework.sees_every_write:
+                keeper.keep_buffers()
             tracer = Tracer(
                 framework,
                 start=start,
                 rules=rules,
                 space=len(shape_of(batch)) - 2,
                 differentiable=differentiable,
+                keeper=keeper,
             )
+            watch = FailureWatch(framework, tracer)
             try:
-                with framework.intercepted(tracer):
-                    output = self._model(tracer.enter_network(batch))
-            except Exception as error:
-                error.add_note(f"(while the model ran on an input of shape {shape_of(batch)} for an explanation)")
-                raise
-            names = {id(module): name for name, module in framework.layers(self._model).items()}
-            yield RecordedTrace(framework, tracer, output, names, was_training=was_training)
+                output = self._run(tracer, watch, batch)
+                names = {id(module): name for name, module in framework.layers(self._model).items()}
+                yield RecordedTrace(framework, tracer, output, names, was_training=was_training)
+            finally:
+                keeper.restore()
 
-    def check(self) -> None:
+    def _run(self, tracer: Tracer, watch: FailureWatch, batch: Tensor) -> Any:
+        try:
+            with self._framework.intercepted(watch):
+                return self._model(tracer.enter_network(batch))
+        except Exception as error:
+            refusal = watch.refusal(error, shape_of(batch), self._framework.tensors.dtype(batch))
+            if refusal is not None:
+                raise refusal from error
+            error.add_note(f"(while the model ran on an input of shape {shape_of(batch)} for an explanation)")
+            raise
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is a native tensor."""
+        return self._framework.is_tensor(value)
+
+    def forward(self, batch: Tensor) -> Any:
+        """Run the model in evaluation mode with nobody watching."""
+        framework = self._framework
+        with framework.isolated(), framework.evaluation_mode(self._model):
+            keeper = StateKeeper(framework, framework.layers(self._model).values())
+            keeper.keep_buffers()
+            try:
+                return self._model(framework.copy(batch))  # a model may write into its input
+            finally:
+                keeper.restore()
+
+    def check(self) -> Inventory:
         """Refuse a model that cannot be explained."""
         _refuse_several_inputs(self._model)
-        self._framework.check_model(self._model)
+        return self._framework.check_model(self._model)
 
     def batch(self, x: Any) -> Tensor:
         """A private native copy of the caller's images."""

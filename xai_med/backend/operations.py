@@ -72,6 +72,31 @@ class BatchStatistics:
 
 
 @dataclass(frozen=True, eq=False)
+class Spread:
+    """How a normalisation by statistics of the sample itself measures mean and spread.
+
+    Parameters
+    ----------
+    view : tuple of int
+        Shape in which the statistics are taken.
+    axes : tuple of int
+        Of `view`, over which they are taken.
+    is_centred : bool
+        Whether the mean is subtracted (layer, group and instance norm; not RMS norm).
+    epsilon : float
+        Added to the variance, or to the mean square.
+    scale : tensor or None
+        Learned factor, of a shape that broadcasts against the signal.
+    """
+
+    view: tuple[int, ...]
+    axes: tuple[int, ...]
+    is_centred: bool
+    epsilon: float
+    scale: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class Details:
     """What an adapter reads off one call; a field stays None where it does not apply.
 
@@ -93,6 +118,10 @@ class Details:
         Number of channels that a convolution reads.
     statistics : BatchStatistics or None
         Of a batch norm that uses its running statistics.
+    spread : Spread or None
+        Of a normalisation by statistics of the sample itself.
+    is_bounded : bool
+        Of an activation: whether its values lie between two bounds, so that as a factor it weighs like a sigmoid.
     reduced : tuple of int or None
         Axes, non-negative, that a mean, sum or maximum runs over.
     keeps_axes : bool
@@ -109,6 +138,8 @@ class Details:
         Whether the call writes into the model, as a batch norm that updates its running statistics.
     untouched : frozenset of int or None
         Of a routing: axes along which every value stays where it is; None where this could not be read.
+    equation : str or None
+        Of a matrix product, in Einstein's notation, for its operands in the order of the call.
     """
 
     signal: Tensor | None = None
@@ -119,6 +150,8 @@ class Details:
     space: int | None = None
     channels: int | None = None
     statistics: BatchStatistics | None = None
+    spread: Spread | None = None
+    is_bounded: bool = False
     reduced: tuple[int, ...] | None = None
     keeps_axes: bool = False
     is_global: bool = False
@@ -127,6 +160,7 @@ class Details:
     couples_images: bool = False
     changes_model: bool = False
     untouched: frozenset[int] | None = None
+    equation: str | None = None
 
 
 NO_DETAILS = Details()
@@ -150,6 +184,8 @@ class Call:
         Whether the function writes its result into its first argument.
     read : callable
         Gives the `Details`; called with the arguments that should be read.
+    expand : callable or None
+        Runs the call as elementary operations, each of which is reported, for methods that need a rule for each.
     """
 
     kind: Kind
@@ -159,6 +195,7 @@ class Call:
     kwargs: Mapping[str, Any]
     writes_in_place: bool
     read: Callable[[tuple[Any, ...], Mapping[str, Any]], Details]
+    expand: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +214,10 @@ class Operation:
         ``apply(*inputs)``: the operation on other signals, everything else equal.
     details : Details
         Weights and geometry.
+    factors : int
+        How many operands are signals; one that occurs twice, as in ``x * x``, counts twice.
+    weighing : frozenset of int
+        Positions of the inputs that only weigh the others, such as the gate of a squeeze-excite block.
     probe : tensor or None
         At the first layer: ones of the input's shape by which the input was multiplied (see `Trace`).
     """
@@ -187,4 +228,6 @@ class Operation:
     value: Tensor
     apply: Callable[..., Tensor]
     details: Details = field(default=NO_DETAILS)
+    factors: int = 1
+    weighing: frozenset[int] = frozenset()
     probe: Tensor | None = None

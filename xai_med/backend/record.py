@@ -1,9 +1,10 @@
 """The record of a forward pass: a light graph of operations, without the tensors."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from xai_med.backend.moves import Move
 from xai_med.backend.operations import NO_DETAILS, Details, Kind
 
 AxisNames = tuple[str, ...]
@@ -21,7 +22,7 @@ class Node:
     parents : tuple of Node
         Producers of its signals.
     shape : tuple of int
-        Of its (first) output.
+        Of its output.
     axes : tuple of str
         Meaning of each axis of the output.
     index : int
@@ -30,29 +31,52 @@ class Node:
         False where derivatives end: steps, detached copies, integer results.
     is_covered : bool
         Whether the rules in force have an answer for it.
+    weighing : tuple of Node
+        Parents that receive no relevance, as under the rules in force they only weigh the others.
     module : object or None
         The innermost module that was running.
     details : Details
         Weights and geometry, where later questions need them.
+    output : int
+        Which output of an operation with several, such as a split, each of which has a node of its own.
+    outputs : int
+        How many tensors the operation returned.
+    move : Move or None
+        What the call did with its arguments, where places are to be followed through it.
     """
 
     kind: Kind
     name: str
-    parents: tuple["Node", ...]
+    parents: tuple["Node", ...] = field(repr=False)  # else as long as all paths through the model
     shape: tuple[int, ...]
     axes: AxisNames
     index: int
     is_differentiable: bool = True
     is_covered: bool = True
+    weighing: tuple["Node", ...] = field(default=(), repr=False)
     module: Any = None
     details: Details = NO_DETAILS
+    output: int = 0
+    outputs: int = 1
+    move: Move | None = field(default=None, repr=False)
 
-    def ancestors(self, *, differentiable_only: bool = False) -> Iterator["Node"]:
-        """All nodes that this one was computed from, itself included, latest first."""
+    def ancestors(self, *, differentiable_only: bool = False, carrying_only: bool = False) -> Iterator["Node"]:
+        """All nodes that this one was computed from, itself included, latest first.
+
+        Parameters
+        ----------
+        differentiable_only : bool
+            Leave out what derivatives do not reach.
+        carrying_only : bool
+            Leave out what was reached only as a factor that weighs.
+        """
         seen = {self.index: self}
         pending = [self]
         while pending:
-            for parent in pending.pop().parents:
+            node = pending.pop()
+            for parent in node.parents:
+                if carrying_only and any(parent is other for other in node.weighing):
+                    continue
                 if parent.index not in seen and (parent.is_differentiable or not differentiable_only):
                     seen[parent.index] = parent
                     pending.append(parent)

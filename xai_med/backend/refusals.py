@@ -1,7 +1,7 @@
 """What is refused while a model runs, before an operation can do harm or a wrong map can come of it."""
 
 from xai_med.backend.framework import Framework
-from xai_med.backend.operations import Call, Details
+from xai_med.backend.operations import Call, Details, Kind
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Tensor
 from xai_med.backend.weak import TensorMap
@@ -51,7 +51,12 @@ def refuse_random(call: Call, place: str) -> None:
 
 
 def refuse_hidden(call: Call, framework: Framework, nodes: TensorMap[Node], leaf: Tensor | None, place: str) -> None:
-    """Refuse a value that depends on the input by operations that could not be seen: no rule acted on them."""
+    """Refuse what no rule can act on: a value that came of unseen operations, or operations that will run again."""
+    if framework.is_recomputing():
+        raise UnsupportedOperationError(
+            f"{call.name} in {place} runs under checkpointing, which computes it once more, without rules, for its "
+            f"derivatives; switch checkpointing off in evaluation mode, or use method='grad_cam'"
+        )
     for value in (*call.args, *call.kwargs.values()):
         for item in value if isinstance(value, list | tuple) else (value,):
             is_unknown = framework.is_tensor(item) and nodes.get(item) is None
@@ -60,3 +65,24 @@ def refuse_hidden(call: Call, framework: Framework, nodes: TensorMap[Node], leaf
                     f"{call.name} in {place} receives what came of an operation out of sight, such as a scripted "
                     f"function or a custom autograd function, where no rule can act; use method='grad_cam'"
                 )
+
+
+def refuse_unfollowed_write(call: Call, framework: Framework, nodes: TensorMap[Node], place: str) -> None:
+    """Refuse to write where derivatives do not follow: the values of a tensor change, and its derivatives do not."""
+    written = call.args[0]
+    if not framework.is_tensor(written):
+        return
+    for tensor in (written, framework.base(written)):
+        node = nodes.get(tensor)
+        if node is None:
+            continue
+        if node.kind is Kind.DETACH:
+            raise UnsupportedOperationError(
+                f"{call.name} in {place} writes into a detached tensor, which shares its memory with the one that it "
+                f"was detached from, where derivatives do not follow; write into a copy, x.detach().clone()"
+            )
+        if node.is_differentiable and not framework.is_recording():
+            raise UnsupportedOperationError(
+                f"{call.name} in {place} writes into the result of {node.name} with gradients switched off, where "
+                f"derivatives do not follow; write into a copy"
+            )

@@ -130,6 +130,11 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
     return tuple(int(size) for size in tensor.shape)
 
 
+def precision(dtype: str) -> float:
+    """Distance from 1 to the next number of a floating dtype, named as `Tensors.dtype` names it."""
+    return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
+
+
 def is_floating(dtype: str) -> bool:
     """Whether a dtype name, as `Tensors.dtype` gives it, is a kind of floating point."""
     if dtype in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):

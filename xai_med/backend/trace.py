@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from xai_med.backend.framework import Framework
+from xai_med.backend.lattice import Lattice
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Tensor, Tensors
 from xai_med.backend.tracer import Tracer
@@ -12,7 +13,7 @@ from xai_med.errors import GradientError
 
 CUT = (
     "the explained score does not depend on the layer or input through any differentiable path: it was cut by "
-    "detach, by rounding or an integer operation, or the layer is not on the way to the output"
+    "detach, no_grad, rounding or an integer operation, or the layer is not on the way to the output"
 )
 """What `GradientError` says where nothing can be pulled back."""
 
@@ -63,6 +64,16 @@ class RecordedTrace:
     def captured_node(self) -> Node | None:
         """The operation that produced the captured tensor."""
         return self._tracer.capture.node
+
+    @property
+    def lattice(self) -> Lattice | None:
+        """Where in the image the cells of the captured tensor lie; None where they divide it evenly."""
+        return self._tracer.capture.lattice
+
+    @property
+    def replaced(self) -> Tensor | None:
+        """The model's own tensor where it went on from another."""
+        return self._tracer.capture.replaced
 
     @property
     def late_producer(self) -> int | None:

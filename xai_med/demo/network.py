@@ -5,9 +5,10 @@ from importlib import resources
 import numpy as np
 
 from xai_med.blueprints.blueprint import INPUT, Blueprint, Step
-from xai_med.blueprints.weights import read_weights, with_weights
+from xai_med.blueprints.weights import with_weights
 from xai_med.demo.phantoms import FINDINGS
 from xai_med.errors import SettingError
+from xai_med.io.weights import read_weights
 
 FEATURES = "features"
 """Name of the layer whose 16 x 16 maps enter the global average pool; give it as ``layer=`` for CAM."""

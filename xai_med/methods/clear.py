@@ -1,25 +1,35 @@
 """CLEAR: for each place of the image, the class that it speaks for most, and how strongly."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from xai_med.backend.head import Head, class_weights, find_head
 from xai_med.backend.network import Trace
+from xai_med.backend.numpy_tensors import NUMPY
 from xai_med.backend.operations import Kind
 from xai_med.backend.rule import Composite, Rule
 from xai_med.backend.start import AtInput
-from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
-from xai_med.checks import Check
+from xai_med.backend.tensors import Array, Tensor, Tensors, precision, shape_of
+from xai_med.checks import Check, unmeasured
 from xai_med.errors import NotApplicableError, SettingError
 from xai_med.maps.activation import class_activation_map
 from xai_med.maps.dominance import dominance
 from xai_med.methods.lrp import refuse_uncovered
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Explained, Request
-from xai_med.rules import DeconvReLU, GuidedReLU, IdentityReLU
+from xai_med.rules import DeconvReLU, GuidedReLU, IdentityReLU, counted, operations_check
+from xai_med.verification import (
+    Claim,
+    agreement_check,
+    energy_at_input,
+    in_double,
+    slope_checks,
+)
 
 _RECTIFIERS: Mapping[str, Rule | None] = MappingProxyType(
     {"mask": None, "identity": IdentityReLU(), "deconv": DeconvReLU(), "guided": GuidedReLU()}
@@ -35,12 +45,39 @@ _CALIBRATIONS = ("none", "per_class_max", "sigmoid")
 _CHANNELS = ("sum", "l2")
 
 
+def verify_clear(request: Request, attribution: Attribution, settings: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Compare what arrived with difference quotients of the energy of each class's own map, and its read-out.
+
+    Parameters
+    ----------
+    request, attribution : Request, Attribution
+        The question and the result.
+    settings : mapping
+        Of the method.
+    """
+    tensors = request.network.tensors
+    dtype, scores = tensors.dtype(attribution.values), attribution.explained.selection.scores
+    arrived, maps = (tensors.to_numpy(t).astype(np.float64) for t in (attribution.values, attribution.maps))
+    read = _responses(arrived, scores, NUMPY, *(settings[name] for name in ("response", "calibrate", "channels")))
+    pooled = agreement_check(maps, read, 256 * precision(dtype), what="read-out of the channels", key="read_out")
+    what = "response"
+    if settings["relu"] != "mask":
+        why = f"what arrives under relu={settings['relu']!r} is the derivative of no score"
+        return pooled, unmeasured(what, why, key="difference_quotients")
+    double = in_double(request, attribution.explained)
+    energy = energy_at_input(double, settings["psi"])
+    images = tensors.to_numpy(double.batch)
+    claim = Claim(energy, images, images, arrived, dtype)
+    return pooled, *slope_checks(claim, what=what)
+
+
 @register_method(
     "clear",
     default_target="all",
     source="Kumar, Wong, Taylor 2017, arXiv:1704.04133, equations 3 to 6, generalised to any network",
     cost="one forward pass, and per class one pullback to the input",
     needs="several classes; a ReLU network for relu= other than 'mask'",
+    verification=verify_clear,
 )
 def clear(
     request: Request,
@@ -90,7 +127,7 @@ def clear(
     if request.differentiable:
         raise NotApplicableError("the class maps that CLEAR sends back are held fixed, so it is not differentiable")
     rule = _RECTIFIERS[relu]
-    rules = None if rule is None else _rectified(rule)
+    rules, met = (None, Counter[tuple[Kind, str]]()) if rule is None else counted(_rectified(rule))
     with request.network.trace(request.batch, start=AtInput(), rules=rules) as trace:
         explained = request.explained(trace)
         coefficients = explained.coefficients("clear")
@@ -104,8 +141,22 @@ def clear(
         maps = _responses(arrived, explained.selection.scores, trace.tensors, response, calibrate, channels)
         found = dominance(trace.tensors.to_numpy(maps), threshold=threshold)
         checks = (
-            Check("cells with tied classes", float(found.ties), note="the lowest position is taken", is_count=True),
-            Check("cells without a class", float((found.position < 0).sum()), is_count=True),
+            Check(
+                "cells with tied classes",
+                float(found.ties),
+                note="the lowest position is taken",
+                is_count=True,
+                key="tied_cells",
+                out_of=found.position.size,
+            ),
+            Check(
+                "cells without a class",
+                float((found.position < 0).sum()),
+                is_count=True,
+                key="classless_cells",
+                out_of=found.position.size,
+            ),
+            operations_check(explained.logits.node, met),
             *seeds.checks,
         )
         return Attribution(
@@ -176,7 +227,8 @@ def _seeds(trace: Trace, explained: Explained, coefficients: Array, psi: str) ->
             for k, cotangent in enumerate(explained.selection.cotangents)
         )
         why = str(error).split(": ")[1].split(";")[0]
-        check = Check("responses pulled back from logits, for want of class maps", 1.0, note=why)
+        name = "responses pulled back from logits, for want of class maps"
+        check = Check(name, 1.0, note=why, key="without_class_maps")
         return _Seeds(logits, cotangents, "logits", (check,))
     return _Seeds(head.entering, _class_maps(head, coefficients, trace, psi), trace.layer_name(head.node))
 

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
+
+from xai_med.backend.numpy_tensors import NUMPY
 from xai_med.backend.start import AtInput
-from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tensors import Tensor, Tensors, precision
+from xai_med.checks import Check
 from xai_med.errors import SettingError
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
+from xai_med.verification import Claim, agreement_check, in_double, score_at_input, slope_checks
 
 READ_OUTS: Mapping[str, Callable[[Tensor, Tensors], Tensor]] = MappingProxyType(
     {
@@ -20,11 +26,33 @@ READ_OUTS: Mapping[str, Callable[[Tensor, Tensors], Tensor]] = MappingProxyType(
 """How channels become one number; the first is Simonyan's."""
 
 
+def verify_gradient(request: Request, attribution: Attribution, settings: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Compare the read-out with its definition, and the gradient with difference quotients of the score.
+
+    Parameters
+    ----------
+    request, attribution : Request, Attribution
+        The question and the result.
+    settings : mapping
+        Of the method.
+    """
+    tensors = request.network.tensors
+    dtype = tensors.dtype(attribution.values)
+    slopes, maps = (tensors.to_numpy(t).astype(np.float64) for t in (attribution.values, attribution.maps))
+    read = READ_OUTS[settings["read_out"]](slopes, NUMPY)
+    pooled = agreement_check(maps, read, 64 * precision(dtype), what="read-out of the channels", key="read_out")
+    double = in_double(request, attribution.explained)
+    images = tensors.to_numpy(double.batch)
+    claim = Claim(score_at_input(double), images, images, slopes, dtype)
+    return pooled, *slope_checks(claim, what="gradient")
+
+
 @register_method(
     "gradient",
     source="Simonyan et al. 2014, arXiv:1312.6034, section 3",
     cost="one forward pass, and per class one pullback to the input",
     needs="a differentiable model",
+    verification=verify_gradient,
 )
 def gradient(request: Request, *, read_out: str = "max_abs") -> Attribution:
     """Take the gradient of the score with respect to the input.

@@ -1,20 +1,54 @@
 """Layer-wise relevance propagation by surrogates: one forward pass under rules, one pullback per class."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput
-from xai_med.backend.tensors import Array
+from xai_med.backend.tensors import Array, precision
 from xai_med.checks import Check
 from xai_med.errors import NotApplicableError, SettingError, UnsupportedOperationError
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
-from xai_med.rules import COMPOSITES, Composite
+from xai_med.rules import COMPOSITES, Composite, counted, operations_check
+from xai_med.verification import Claim, agreement_check, frozen, in_double, score_from, slope_checks
 
 _EPSILON = 1e-6  # as in the published EpsilonPlus
 _WEIGHTED = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR})
+
+
+def verify_lrp(request: Request, attribution: Attribution, settings: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Compare relevance with difference quotients of the score by the probe, under rules whose fixed parts stay fixed.
+
+    Parameters
+    ----------
+    request, attribution : Request, Attribution
+        The question and the result.
+    settings : mapping
+        Of the method.
+    """
+    tensors = request.network.tensors
+    dtype = tensors.dtype(attribution.values)
+    relevance, maps = (tensors.to_numpy(t).astype(np.float64) for t in (attribution.values, attribution.maps))
+    summed = agreement_check(
+        maps, relevance.sum(axis=2), 256 * precision(dtype), what="sum over channels", key="read_out"
+    )
+    rules, parts = frozen(_composite(settings["composite"], settings["epsilon"]))
+    double = in_double(request, attribution.explained)
+    score = score_from(double, AtInput(probed=True), rules)
+
+    def score_with_fixed_parts(displacement: Array) -> Array:
+        found = score(displacement)
+        parts.rewind()
+        return found
+
+    images = tensors.to_numpy(double.batch)
+    claim = Claim(score_with_fixed_parts, np.ones_like(images), images, relevance, dtype)
+    return summed, *slope_checks(claim, what="relevance")
 
 
 @register_method(
@@ -22,6 +56,7 @@ _WEIGHTED = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEA
     source="Bach et al. 2015, doi:10.1371/journal.pone.0130140; composite: Kohlbrenner et al. 2020, arXiv:1910.09840",
     cost="about two forward passes, and per class one pullback to the input",
     needs="a rule for every operation on the way",
+    verification=verify_lrp,
 )
 def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilon: float = _EPSILON) -> Attribution:
     """Hand the logit back to the pixels, layer by layer, by conservative rules.
@@ -51,7 +86,7 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
     request.without_layer("lrp")
     if request.differentiable:
         raise NotApplicableError("relevance is defined with fixed denominators and is not differentiable")
-    rules = _composite(composite, epsilon)
+    rules, met = counted(_composite(composite, epsilon))
     with request.network.trace(request.batch, start=AtInput(probed=True), rules=rules) as trace:
         explained = request.explained(trace)
         explained.coefficients("lrp")
@@ -62,8 +97,11 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
             1,
         )
         maps = trace.tensors.sum(relevance, (2,))
-        check = lost_share(trace.tensors.to_numpy(maps), explained.selection.scores, epsilon)
-        return Attribution(relevance, maps, explained, checks=(check,), rules=rules.describe())
+        checks = (
+            lost_share(trace.tensors.to_numpy(maps), explained.selection.scores, epsilon),
+            operations_check(explained.logits.node, met, merges_batch_norm=rules.merges_batch_norm),
+        )
+        return Attribution(relevance, maps, explained, checks=checks, rules=rules.describe())
 
 
 def _composite(composite: str | Composite, epsilon: float) -> Composite:
@@ -83,7 +121,7 @@ def _composite(composite: str | Composite, epsilon: float) -> Composite:
 
 def refuse_uncovered(logits: Node, trace: Trace, rules: str) -> None:
     """Refuse a model with an operation on the way to the logits that the rules have no answer for."""
-    uncovered = [node for node in logits.ancestors() if not node.is_covered]
+    uncovered = [node for node in logits.ancestors(carrying_only=True) if not node.is_covered]
     if uncovered:
         places = {f"{node.name} in {trace.layer_name(node)!r}": None for node in reversed(uncovered)}
         listed = ", ".join(list(places)[:5]) + (" and more" if len(places) > 5 else "")
@@ -114,4 +152,4 @@ def lost_share(maps: Array, scores: Array, epsilon: float) -> Check:
     note = "shares go to biases, stabilisers and dead units; negative: biases added relevance"
     if (np.abs(scores) < 1e3 * epsilon).any():
         note += f"; a score is so small that the stabiliser {epsilon:g} itself absorbs part of it: lower epsilon"
-    return Check("lost share of relevance", float(worst), note=note)
+    return Check("lost share of relevance", float(worst), note=note, key="lost_share")

@@ -2,9 +2,12 @@
 
 from xai_med.backend.rule import Composite, Rule
 from xai_med.rules.composites import COMPOSITES, epsilon_everywhere, epsilon_plus, epsilon_plus_flat
+from xai_med.rules.counted import counted, operations_check
 from xai_med.rules.epsilon import Epsilon
 from xai_med.rules.first_layer import Flat, WSquare, ZBox
+from xai_med.rules.normalisation import FixedSpread
 from xai_med.rules.passing import Pass
+from xai_med.rules.product import Product
 from xai_med.rules.rectifier import DeconvReLU, GuidedReLU, IdentityReLU
 from xai_med.rules.share import Share
 from xai_med.rules.z_plus import ZPlus
@@ -14,16 +17,20 @@ __all__ = [
     "Composite",
     "DeconvReLU",
     "Epsilon",
+    "FixedSpread",
     "Flat",
     "GuidedReLU",
     "IdentityReLU",
     "Pass",
+    "Product",
     "Rule",
     "Share",
     "WSquare",
     "ZBox",
     "ZPlus",
+    "counted",
     "epsilon_everywhere",
     "epsilon_plus",
     "epsilon_plus_flat",
+    "operations_check",
 ]

@@ -7,7 +7,9 @@ from xai_med.backend.operations import LINEAR_OR_ROUTING, Kind
 from xai_med.backend.rule import Composite, Rule
 from xai_med.rules.epsilon import Epsilon
 from xai_med.rules.first_layer import Flat
+from xai_med.rules.normalisation import FixedSpread
 from xai_med.rules.passing import Pass
+from xai_med.rules.product import Product
 from xai_med.rules.share import Share
 from xai_med.rules.z_plus import ZPlus
 
@@ -16,7 +18,8 @@ def epsilon_plus(*, epsilon: float = 1e-6, first: Rule | None = None) -> Composi
     """LRP-epsilon-z+: epsilon on linear layers, z+ on convolutions.
 
     Batch norm merges with the convolution before it and passes elsewhere; additions and average pools share;
-    max pool gives all to the winner.
+    max pool gives all to the winner. Gates and spreads are held fixed, so that squeeze-excite blocks and layer
+    norms conserve; the products of attention share evenly.
 
     Parameters
     ----------
@@ -27,9 +30,10 @@ def epsilon_plus(*, epsilon: float = 1e-6, first: Rule | None = None) -> Composi
 
     References
     ----------
-    Kohlbrenner et al. 2020, arXiv:1910.09840, section 3.
+    Kohlbrenner et al. 2020, arXiv:1910.09840, section 3; attention and normalisation: Achtibat et al. 2024,
+    arXiv:2402.05602, section 3.3.
     """
-    share = Share(epsilon)
+    share, product = Share(epsilon), Product(epsilon)
     return Composite(
         name="epsilon_plus",
         rules={
@@ -43,8 +47,13 @@ def epsilon_plus(*, epsilon: float = 1e-6, first: Rule | None = None) -> Composi
             Kind.AVERAGE_POOL: share,
             Kind.MEAN: share,
             Kind.SUM: share,
+            Kind.NORMALISATION: FixedSpread(),
+            Kind.MULTIPLY: product,
+            Kind.DIVIDE: product,
+            Kind.MATMUL: product,
         },
-        passing=LINEAR_OR_ROUTING | {Kind.RELU},
+        # gradient x input of a softmax is its first-order Taylor rule (Achtibat et al. 2024, equation 13)
+        passing=LINEAR_OR_ROUTING | {Kind.RELU, Kind.SOFTMAX},
         first=first,
         merges_batch_norm=True,
     )

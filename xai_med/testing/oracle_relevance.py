@@ -47,7 +47,8 @@ def step_relevances(
     the denominator. Addition and average pools: epsilon rule with their own weights. Max pool: winner takes
     all. A batch norm behind a convolution is merged into it, which leaves no relevance at the convolution's
     own output; any other batch norm, ReLU and SiLU hand relevance on unchanged, except to an input that is
-    exactly zero, which receives none.
+    exactly zero, which receives none. Multiplication: all to the larger signal, which the smaller one gates;
+    half to each of two that are equally large.
     """
     values = forward(blueprint, images)
     steps = {step.name: step for step in blueprint.steps}
@@ -100,6 +101,9 @@ def _shares(step: Step, values: dict[str, Array], incoming: Array, epsilon: floa
     if step.operation == "add":
         ratio = incoming / _stabilised(values[step.name], epsilon)
         return tuple(values[name] * ratio for name in step.inputs)
+    if step.operation == "multiply":
+        ratio = values[step.name] / _stabilised(values[step.name], epsilon)
+        return tuple(part * incoming * ratio for part in _parts_of_a_product(step, values))
     if step.operation in _PASSED:
         return (np.where(images == 0, 0.0, incoming),)  # a unit that is off has nothing to receive relevance for
     if step.operation in _ROUTED:
@@ -107,6 +111,14 @@ def _shares(step: Step, values: dict[str, Array], incoming: Array, epsilon: floa
     raise UnsupportedOperationError(
         f"step {step.name!r} is {step.operation}, for which this oracle has no rule away from the output"
     )
+
+
+def _parts_of_a_product(step: Step, values: dict[str, Array]) -> tuple[float, float]:
+    """Nothing to a factor that is the same at several places, half to each of two equals."""
+    sizes = [values[name][0].size for name in step.inputs]
+    if sizes[0] == sizes[1]:
+        return 0.5, 0.5
+    return float(sizes[0] > sizes[1]), float(sizes[1] > sizes[0])
 
 
 def _positive_shares(affine: AffineMap, images: Array, incoming: Array, epsilon: float) -> Array:
