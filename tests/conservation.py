@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import peers
+from zoo.stubs import define_torchvision_operators
 
 from xai_med import explain
 
@@ -23,7 +24,7 @@ def torchvision_model(name: str) -> Any:
     """A model of torchvision with random weights, the same each time; the global random state is left alone."""
     import torch
 
-    peers.with_torchvision_operators()
+    define_torchvision_operators()
     models = importlib.import_module("torchvision.models")
     with torch.random.fork_rng():
         torch.manual_seed(0)

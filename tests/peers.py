@@ -8,34 +8,15 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
+from zoo.stubs import define_torchvision_operators
 
 Classes: TypeAlias = int | Sequence[int]
 """How many classes, from 0, or which."""
 
-_kept: dict[str, Any] = {}
-
-
-def with_torchvision_operators() -> None:
-    """Define the two operators without which a CUDA wheel of torchvision cannot be imported beside a CPU torch.
-
-    They are never called; goes when the wheel fits the torch that is installed.
-    """
-    import torch
-
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "nms" not in str(error) or "library" in _kept:
-            raise
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _kept["library"] = library  # the operators live as long as this object
-
 
 def zennit() -> Any:
     """Import zennit, which imports torchvision."""
-    with_torchvision_operators()
+    define_torchvision_operators()
     return importlib.import_module("zennit")
 
 

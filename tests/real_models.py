@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xai_med.blueprints import INPUT, Blueprint, Step
-from xai_med.blueprints.weights import read_weights
+from xai_med.io.weights import read_weights
 
 FRAMEWORK_EPSILON = {"epsilon": 1e-5}
 

@@ -95,13 +95,20 @@ def test_images_sorted_inside_the_model_keep_their_own_maps(method):
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "cam"])
-def test_views_folded_into_the_batch_are_refused(method):
+def test_views_folded_into_the_batch_add_up_to_one_map(method):
     def forward(s, x):
         both = torch.cat([x[:, :1], x[:, 1:2]], 0)
         return s.wide(torch.cat(F.relu(s.one(both)).mean((2, 3)).chunk(2, 0), 1))
 
-    with pytest.raises((NotApplicableError, LayerError)):
-        explain(Model(forward), images(2), method=method)
+    model, x = Model(forward), images(2)
+    weight = model.wide.weight[0].detach()
+    with torch.no_grad():
+        views = [F.relu(model.one(torch.tensor(x[:, [view]]))) for view in (0, 1)]
+    expected = sum(
+        torch.einsum("c,nchw->nhw", part, view) for part, view in zip(weight.chunk(2), views, strict=True)
+    ).numpy()
+    found = explain(model, x, method=method, target=0).attribution[:, 0]
+    np.testing.assert_allclose(found, np.maximum(expected, 0) / 64 if method == "grad_cam" else expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("turn", [lambda z: z.t(), lambda z: z.mean(0)])
@@ -157,7 +164,6 @@ def test_a_model_that_writes_into_its_input_is_explained_at_the_input_given():
         lambda x: x.index_select(3, torch.arange(7, -1, -1)),
         lambda x: x.narrow(2, 2, 4),
         lambda x: x.split(4, 3)[0],
-        lambda x: F.pad(x, (4, 0)),
         lambda x: torch.cat([x[..., 4:], x[..., :4]], 3),
         lambda x: x.flip(3),
         lambda x: x.roll(2, 3),
@@ -167,6 +173,16 @@ def test_a_model_that_writes_into_its_input_is_explained_at_the_input_given():
 def test_features_that_were_moved_in_space_are_refused(move, method):
     with pytest.raises((NotApplicableError, LayerError)):
         explain(Model(lambda s, x: s.l(s.features(move(x)).mean((2, 3)))), images(1), method=method)
+
+
+def test_features_of_an_image_padded_on_one_side_are_placed_or_refused():
+    model = Model(lambda s, x: s.l(s.features(F.pad(x, (4, 0))).mean((2, 3))))
+    with pytest.raises(NotApplicableError):
+        explain(model, images(1), method="cam")
+    found = explain(model, images(1), method="grad_cam", target=0, relu=False)
+    rows, columns = found.attribution.shape[2:]
+    assert found.maps.shape[2:] == (rows, columns - 4)
+    np.testing.assert_allclose(found.maps, found.attribution[..., 4:], rtol=0, atol=1e-6 * np.ptp(found.maps))
 
 
 def test_even_strides_padded_on_one_side_are_no_move():
@@ -333,3 +349,16 @@ def test_given_class_names_win_over_signs():
     model = Model(lambda s, x: s.l(s.features(x).mean((2, 3))), classes=2)
     found = explain(model, images(), target="positive", class_names=["negative", "positive"])
     assert found.class_indices.ravel().tolist() == [1, 1, 1]
+
+
+def test_a_wide_padding_is_not_taken_for_a_part_of_the_image():
+    model = Model(lambda s, x: s.l(F.relu(F.conv2d(F.pad(x, (8,) * 4), kernel, stride=8)).mean((2, 3))))
+    kernel = torch.rand(4, 2, 8, 8, dtype=torch.float64)
+    bright = np.zeros((1, 2, 32, 32))
+    bright[:, :, 1:3, 25:27] = 1.0
+    found = explain(model, bright, method="grad_cam", target=0, relu=False)
+    row, column = np.unravel_index(np.abs(found.maps[0, 0]).argmax(), (32, 32))
+    assert abs(row - 3.5) <= 1
+    assert abs(column - 27.5) <= 1
+    with pytest.raises(NotApplicableError, match="use method='grad_cam'"):
+        explain(model, bright, method="cam", target=0)

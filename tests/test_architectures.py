@@ -14,7 +14,6 @@ from xai_med.errors import (
     NotApplicableError,
     OutputError,
     SettingError,
-    UnsupportedOperationError,
     XaiMedError,
 )
 from xai_med.testing import oracle
@@ -302,7 +301,7 @@ def test_cam_of_flatten_and_one_linear_layer_is_refused(backend):
         explain(backend.build(Blueprint("flat", (1, 3, 4), steps)), np.ones((1, 1, 3, 4), np.float32))
 
 
-def test_cam_of_two_linear_layers_of_equal_width_is_refused(backend):
+def two_linear_layers(between):
     generator = np.random.default_rng(0)
     steps = (
         Step("conv", "convolution", (INPUT,), {"weight": generator.normal(size=(4, 1, 3, 3))}),
@@ -310,11 +309,24 @@ def test_cam_of_two_linear_layers_of_equal_width_is_refused(backend):
         Step("pool", "global_average_pool", ("relu",)),
         Step("flat", "flatten", ("pool",)),
         Step("hidden", "linear", ("flat",), {"weight": generator.normal(size=(4, 4))}),
-        Step("classifier", "linear", ("hidden",), {"weight": generator.normal(size=(4, 4))}),
+        *([Step("between", between, ("hidden",))] if between else []),
+        Step("classifier", "linear", ("between" if between else "hidden",), {"weight": generator.normal(size=(4, 4))}),
     )
-    model = backend.build(Blueprint("equal", (1, 6, 6), steps))
+    return Blueprint("equal", (1, 6, 6), steps)
+
+
+def test_cam_of_two_linear_layers_of_equal_width_with_a_relu_between_is_refused(backend):
     with pytest.raises(NotApplicableError, match="a hidden layer stands between the pool and the output"):
-        explain(model, np.ones((1, 1, 6, 6), np.float32))
+        explain(backend.build(two_linear_layers("relu")), np.ones((1, 1, 6, 6), np.float32))
+
+
+def test_cam_of_two_linear_layers_takes_their_product(backend):
+    blueprint = two_linear_layers(None)
+    images = example_input(blueprint)
+    found = explain(backend.build(blueprint, dtype="float64"), images, target="all").attribution
+    *_, hidden, classifier = (step.arrays["weight"] for step in blueprint.steps if "weight" in step.arrays)
+    features = oracle.forward(blueprint, images)["relu"]
+    assert_close(found, np.einsum("nchw,jc,kj->nkhw", features, hidden, classifier), 1e-12)
 
 
 @pytest.mark.parametrize("name", ["convolution_head", "class_kernels", "vgg_like", "densenet_like", "sigmoid_output"])
@@ -479,10 +491,11 @@ def test_a_network_without_relus_has_nothing_for_a_relu_rule(backend):
             explain(model, images, method="clear", relu=relu, target="all")
 
 
-def test_relevance_through_a_product_of_features_is_refused(backend):
+def test_relevance_of_a_product_of_features_is_shared_evenly(backend):
     blueprint = changed(NETWORKS["resnet_like"](), "a_sum", operation="multiply", options={})
-    with pytest.raises(UnsupportedOperationError, match=r"have none for multiply: .*; give a composite that has"):
-        explain(backend.build(blueprint), example_input(blueprint), method="lrp", target=0)
+    images = example_input(blueprint)
+    result = explain(backend.build(blueprint, dtype="float64"), images, method="lrp", target=0)
+    assert_close(result.attribution[:, 0], oracle.relevance(blueprint, images, target=0), 1e-10)
 
 
 # ---- one and three space axes

@@ -12,8 +12,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from xai_med.blueprints import INPUT, Blueprint, Step
 from xai_med.blueprints.validation import check_blueprint, options_of
-from xai_med.blueprints.weights import read_weights, weights_of, with_weights, write_weights
+from xai_med.blueprints.weights import weights_of, with_weights
 from xai_med.errors import FileFormatError, SettingError, UnsupportedOperationError
+from xai_med.io.weights import read_weights, write_weights
 from xai_med.testing.network_layers import plain
 from xai_med.testing.networks import NETWORKS, example_input
 from xai_med.testing.oracle import forward
@@ -161,24 +162,24 @@ def test_weights_come_back_from_a_file_unchanged(tmp_path: Path) -> None:
 def test_transposed_array_is_written_as_it_reads(tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     array = np.arange(6.0).reshape(2, 3).T
-    write_weights(tmp_path / "a", {"a": array})
-    assert_array_equal(read_weights(tmp_path / "a")["a"], array)
+    write_weights(tmp_path / "a.safetensors", {"a": array})
+    assert_array_equal(read_weights(tmp_path / "a.safetensors")["a"], array)
 
 
 def test_existing_file_is_kept(tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
-    write_weights(tmp_path / "a", {"a": np.ones(1)})
+    write_weights(tmp_path / "a.safetensors", {"a": np.ones(1)})
     with pytest.raises(FileExistsError, match="overwrite=True"):
-        write_weights(tmp_path / "a", {"a": np.zeros(1)})
-    write_weights(tmp_path / "a", {"a": np.zeros(1)}, overwrite=True)
-    assert_array_equal(read_weights(tmp_path / "a")["a"], [0.0])
+        write_weights(tmp_path / "a.safetensors", {"a": np.zeros(1)})
+    write_weights(tmp_path / "a.safetensors", {"a": np.zeros(1)}, overwrite=True)
+    assert_array_equal(read_weights(tmp_path / "a.safetensors")["a"], [0.0])
 
 
 def test_file_of_another_format_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
-    (tmp_path / "a").write_bytes(b"no tensors here")
+    (tmp_path / "a.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(FileFormatError, match="cannot be read"):
-        read_weights(tmp_path / "a")
+        read_weights(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_negative_answer_of_one_logit_has_the_other_probability(make):
 
 def test_summary_names_method_classes_checks_and_source(make, backend):
     text = make(method="lrp").summary()
-    for part in ("lrp", "class 2", backend.name, "check: lost share", "rule: convolution: z_plus", "source: Bach"):
+    for part in ("lrp", "class 2", backend.name, "noted   lost_share", "rule: convolution: z_plus", "source: Bach"):
         assert part in text
 
 

@@ -92,7 +92,8 @@ def test_the_mean_of_a_cam_is_the_logit_without_its_bias(backend, name, dtype, s
     result = explain(backend.build(blueprint, dtype=dtype), images, method="cam", target="all")
     mean = result.attribution.astype(np.float64).reshape(*logits.shape, -1).mean(axis=2)
     np.testing.assert_allclose(mean, logits - bias, rtol=0, atol=share * np.abs(logits).max())
-    (identity,) = (check for check in result.checks if check.tolerance is not None)
+    identity = result.check("cam_identity")
+    assert identity.tolerance is not None
     assert identity.passed
 
 

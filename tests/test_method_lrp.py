@@ -387,9 +387,18 @@ def gated():
     )
 
 
+def test_a_gate_receives_no_relevance(backend):
+    images = example_input(gated())
+    assert_allclose(
+        relevance(backend, gated(), images), oracle.relevance(gated(), images, target=0)[0], rtol=0, atol=1e-12
+    )
+
+
 def test_operation_without_a_rule_is_refused_and_named(backend):
+    plus = epsilon_plus()
+    without = replace(plus, rules={kind: rule for kind, rule in plus.rules.items() if kind is not Kind.MULTIPLY})
     with pytest.raises(UnsupportedOperationError, match=r"'epsilon_plus' have none for multiply: .* composite"):
-        explained(backend, gated(), example_input(gated()), method="lrp")
+        explained(backend, gated(), example_input(gated()), method="lrp", composite=without)
 
 
 def test_unknown_composite_is_refused(backend):

@@ -44,7 +44,9 @@ def forward(model, x):
 
 
 def kinds(trace):
-    return Counter(node.kind for node in trace.node(trace.output).ancestors())
+    # a split has a node for each part, numbered in a row
+    calls = {node.index - node.output: node.kind for node in trace.node(trace.output).ancestors()}
+    return Counter(calls.values())
 
 
 def pulled_back(model, x, start, rules=None, column=0):

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -361,9 +362,28 @@ def test_relevance_looks_through_the_final_activation(name: str) -> None:
     assert_allclose(relevance(blueprint, images, target=2), relevance(bare, images, target=2), rtol=0, atol=0)
 
 
-def test_relevance_through_a_product_is_refused() -> None:
-    with pytest.raises(UnsupportedOperationError, match="'gated' is multiply"):
-        relevance(gate_network(), example_input(gate_network()), target=0)
+def test_a_gate_receives_no_relevance() -> None:
+    images = example_input(gate_network(), count=2).astype(np.float64)
+    given = relevance(gate_network(), images, target=3, epsilon=0.0)
+    value = forward(gate_network(), images)["flat"][:, 3]
+    expected = np.zeros((2, 12))
+    expected[:, 3] = value
+    assert_allclose(given.reshape(2, 12), expected, rtol=1e-12)
+
+
+def test_two_equal_factors_share_relevance_evenly() -> None:
+    square = network(plain("product", "multiply", INPUT, INPUT), plain("flat", "flatten", "product"), shape=(2, 3, 2))
+    images = example_input(square).astype(np.float64)
+    given = relevance(square, images, target=1, epsilon=0.0)
+    assert given[0, 0, 0, 1] == pytest.approx(images[0, 0, 0, 1] ** 2)
+
+
+def test_relevance_through_a_sigmoid_away_from_the_output_is_refused() -> None:
+    hidden = network(plain("gate", "sigmoid", INPUT), plain("sum", "add", "gate", INPUT), shape=(2, 3, 2))
+    with pytest.raises(UnsupportedOperationError, match="'gate' is sigmoid"):
+        relevance(
+            replace(hidden, steps=(*hidden.steps, plain("flat", "flatten", "sum"))), example_input(hidden), target=0
+        )
 
 
 def test_class_beyond_the_outputs_is_refused() -> None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+from xai_med.backend.framework import Inventory
 from xai_med.backend.network import Trace
 from xai_med.backend.numpy_tensors import NUMPY
 from xai_med.backend.rule import Composite
@@ -74,12 +75,23 @@ class NumpyNetwork:
             raise UnsupportedOperationError("NumPy arrays keep no graph; differentiable=True needs another backend")
         yield BlueprintTrace(self._blueprint, batch, start)
 
-    def check(self) -> None:
-        """Refuse a blueprint that is not sound, and weights that are not finite."""
+    def is_tensor(self, value: object) -> bool:
+        """Whether a value is an array."""
+        return isinstance(value, np.ndarray)
+
+    def forward(self, batch: Array) -> Array:
+        """Run the model with nobody watching."""
+        return NumpyModel(self._blueprint)(batch)
+
+    def check(self) -> Inventory:
+        """Refuse a blueprint that is not sound, and weights that are not finite; tell what was looked at."""
         check_blueprint(self._blueprint)
-        for name, array in weights_of(self._blueprint).items():
+        weights = weights_of(self._blueprint)
+        for name, array in weights.items():
             if not np.isfinite(array).all():
                 raise NonFiniteError(f"weight {name!r} holds NaN or infinite values")
+        dtypes = {str(array.dtype) for array in weights.values()}
+        return Inventory(len(weights), sum(array.size for array in weights.values()), tuple(sorted(dtypes)))
 
     def batch(self, x: Any) -> Array:
         """A private float64 copy of the caller's images."""

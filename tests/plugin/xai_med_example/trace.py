@@ -60,6 +60,16 @@ class BlueprintTrace:
         return None if self._captured is None else self._nodes[self._captured]
 
     @property
+    def lattice(self) -> None:
+        """Features of a blueprint always divide the image evenly."""
+        return
+
+    @property
+    def replaced(self) -> Tensor | None:
+        """Return None: a blueprint is never made to go on from another value."""
+        return None
+
+    @property
     def late_producer(self) -> int | None:
         """Nothing has to be captured while the model runs, so one pass always suffices."""
         return None

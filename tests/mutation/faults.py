@@ -1,0 +1,349 @@
+"""Deliberate faults: small changes of the code that break one promise each, and the tests that must notice.
+
+The text of a fault is an exact piece of its file that occurs there once; a test keeps the list in step with the code.
+"""
+
+from dataclasses import dataclass
+
+GRADIENT, GRAD_CAM, CAM, LRP, CLEAR = (
+    f"tests/test_method_{name}.py" for name in ("gradient", "grad_cam", "cam", "lrp", "clear")
+)
+BAD_INPUT, UNCHANGED, ARCHITECTURES = (
+    f"tests/test_{name}.py" for name in ("bad_input", "caller_unchanged", "architectures")
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One deliberate fault.
+
+    Parameters
+    ----------
+    name : str
+        Short, for the command line.
+    file : str
+        Relative to the repository.
+    text : str
+        Occurs exactly once in the file.
+    replacement : str
+        What is put in its place.
+    breaks : str
+        The promise that is broken.
+    tests : tuple of str
+        Arguments of pytest: what is expected to fail.
+    """
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    breaks: str
+    tests: tuple[str, ...]
+
+
+FAULTS = (
+    # ---- methods
+    Fault(
+        "grad_cam_without_relu",
+        "xai_med/methods/grad_cam.py",
+        "maps = tensors.relu(maps)",
+        "maps = maps + 0",
+        "Grad-CAM keeps positive evidence only",
+        (GRAD_CAM,),
+    ),
+    Fault(
+        "grad_cam_mean_over_fewer_axes",
+        "xai_med/methods/grad_cam.py",
+        "weights = [tensors.mean(gradient, space) for gradient in gradients]",
+        "weights = [tensors.sum(gradient, space) for gradient in gradients]",
+        "weights of Grad-CAM are the mean of the gradients over space, not their sum",
+        (GRAD_CAM,),
+    ),
+    Fault(
+        "class_maps_without_images",
+        "xai_med/maps/activation.py",
+        '"nc...,nkc->nk..."',
+        '"nc...,mkc->nk..."',
+        "each image's features are weighed by its own weights, not by the sum over images",
+        (GRAD_CAM,),
+    ),
+    Fault(
+        "relevance_mean_over_channels",
+        "xai_med/methods/lrp.py",
+        "maps = trace.tensors.sum(relevance, (2,))",
+        "maps = trace.tensors.mean(relevance, (2,))",
+        "a relevance map is the sum over channels, so that it conserves",
+        (LRP,),
+    ),
+    Fault(
+        "gradient_without_magnitude",
+        "xai_med/methods/gradient.py",
+        '"max_abs": lambda gradient, tensors: tensors.amax(tensors.abs(gradient), (2,))',
+        '"max_abs": lambda gradient, tensors: tensors.amax(gradient, (2,))',
+        "saliency is the largest magnitude over channels",
+        (GRADIENT,),
+    ),
+    Fault(
+        "clear_ignores_psi",
+        "xai_med/methods/clear.py",
+        "class_maps = tensors.relu(class_maps)",
+        "class_maps = class_maps + 0",
+        "with psi='relu' only positive evidence is sent back",
+        (CLEAR,),
+    ),
+    Fault(
+        "clear_last_of_equals",
+        "xai_med/maps/dominance.py",
+        "responses.argmax(axis=1)",
+        "responses.shape[1] - 1 - responses[:, ::-1].argmax(axis=1)",
+        "among equal responses the lowest position wins",
+        (CLEAR, "tests/test_render_clear.py"),
+    ),
+    # ---- rules
+    Fault(
+        "epsilon_with_the_other_sign",
+        "xai_med/rules/stabilise.py",
+        "tensors.where(fixed >= 0, fixed + epsilon, fixed - epsilon)",
+        "tensors.where(fixed >= 0, fixed - epsilon, fixed + epsilon)",
+        "a stabiliser moves a denominator away from zero",
+        (LRP,),
+    ),
+    Fault(
+        "z_plus_without_negative_inputs",
+        "xai_med/rules/z_plus.py",
+        "if bool((signal < 0).any()):",
+        "if bool((signal < 0).any()) and signal is None:",
+        "z+ holds for inputs of either sign",
+        (LRP,),
+    ),
+    Fault(
+        "z_plus_without_bias",
+        "xai_med/rules/z_plus.py",
+        "None if details.bias is None else tensors.relu(details.bias)",
+        "None",
+        "the positive bias keeps its share",
+        (LRP,),
+    ),
+    Fault(
+        "batch_norm_not_merged",
+        "xai_med/rules/composites.py",
+        "        merges_batch_norm=True,",
+        "        merges_batch_norm=False,",
+        "a convolution and its batch norm are one operation",
+        (LRP,),
+    ),
+    Fault(
+        "merged_shift_twice",
+        "xai_med/backend/weighted.py",
+        "details.bias * statistics.scale + statistics.shift",
+        "details.bias * statistics.scale + 2 * statistics.shift",
+        "the bias of a merged batch norm is counted once",
+        (LRP,),
+    ),
+    Fault(
+        "surrogate_with_another_value",
+        "xai_med/rules/stabilise.py",
+        "return surrogate + tensors.stop_gradient(value - surrogate)",
+        "return surrogate",
+        "a surrogate keeps the value of its operation",
+        (LRP,),
+    ),
+    Fault(
+        "share_not_held_fixed",
+        "xai_med/rules/stabilise.py",
+        "share = tensors.stop_gradient(value) / stabilise(parts, epsilon, tensors)",
+        "share = tensors.stop_gradient(value) / (parts + epsilon)",
+        "denominators are held fixed",
+        (LRP,),
+    ),
+    # ---- maps in space
+    Fault(
+        "axes_swapped_on_resizing",
+        "xai_med/maps/resize.py",
+        "axis = len(old) - len(space) + offset",
+        "axis = len(old) - 1 - offset",
+        "height and width keep their places",
+        ("tests/test_maps_resize.py", CAM),
+    ),
+    Fault(
+        "corners_aligned",
+        "xai_med/maps/resize.py",
+        "    if align_corners:\n",
+        "    if not align_corners:\n",
+        "positions are those of the centres of cells",
+        ("tests/test_maps_resize.py",),
+    ),
+    # ---- what is explained
+    Fault(
+        "class_off_by_one",
+        "xai_med/selection.py",
+        "np.put_along_axis(coefficients, indices[:, :, None], 1.0, axis=2)",
+        "np.put_along_axis(coefficients, (indices[:, :, None] + 1) % context.classes, 1.0, axis=2)",
+        "the class that was asked for is explained",
+        (GRADIENT,),
+    ),
+    Fault(
+        "negative_class_accepted",
+        "xai_med/selection.py",
+        "        if index < 0:\n",
+        "        if index < -self.classes:\n",
+        "a class of -1 is refused, not read as the last",
+        (BAD_INPUT,),
+    ),
+    Fault(
+        "predicted_class_of_the_first_image",
+        "xai_med/targets.py",
+        "values.argmax(axis=1)[:, None]",
+        "values.argmax(axis=1)[:1, None].repeat(len(values), axis=0)",
+        "each image's own predicted class is explained",
+        (GRADIENT, BAD_INPUT),
+    ),
+    Fault(
+        "softmax_explained_as_it_is",
+        "xai_med/logits.py",
+        "_SQUASHES = (Kind.SIGMOID, Kind.SOFTMAX)",
+        "_SQUASHES = (Kind.SIGMOID,)",
+        "a final softmax is looked through",
+        (GRADIENT, CAM),
+    ),
+    # ---- what is refused
+    Fault(
+        "nan_input_accepted",
+        "xai_med/front_door.py",
+        "    bad = ~np.isfinite(values)\n",
+        "    bad = np.isinf(values)\n",
+        "NaN in an image is refused",
+        (BAD_INPUT,),
+    ),
+    Fault(
+        "nan_weights_accepted_in_torch",
+        "backends/xai_med_torch/framework.py",
+        "if sums and not bool(torch.isfinite(",
+        "if sums and not bool(torch.isreal(",
+        "weights that are not finite are refused",
+        (BAD_INPUT,),
+    ),
+    Fault(
+        "nan_weights_accepted_in_paddle",
+        "backends/xai_med_paddle/framework.py",
+        "if sums and not bool(paddle.isfinite(",
+        "if sums and not bool(paddle.isreal(",
+        "weights that are not finite are refused",
+        (BAD_INPUT,),
+    ),
+    Fault(
+        "max_pool_taken_for_an_average_in_torch",
+        "backends/xai_med_torch/table.py",
+        '    Kind.AVERAGE_POOL: "avg_pool1d',
+        '    Kind.AVERAGE_POOL: "adaptive_max_pool2d avg_pool1d',
+        "a global maximum has no class activation maps",
+        (CAM,),
+    ),
+    Fault(
+        "subtraction_taken_for_a_product_in_paddle",
+        "backends/xai_med_paddle/table.py",
+        'Kind.ADD: "add subtract',
+        'Kind.ADD: "subtract',
+        "an addition shares relevance",
+        (LRP,),
+    ),
+    # ---- following the model
+    Fault(
+        "captured_tensor_without_a_copy",
+        "xai_med/backend/capture.py",
+        "            handed = self._framework.copy(self.tensor)\n        else:\n            handed = self.lattice",
+        "            handed = self.tensor\n        else:\n            handed = self.lattice",
+        "what follows a layer in place does not reach its captured output",
+        (GRAD_CAM, ARCHITECTURES),
+    ),
+    Fault(
+        "copies_share_memory_in_paddle",
+        "backends/xai_med_paddle/framework.py",
+        "return paddle.assign(tensor)",
+        "return tensor",
+        "what is handed on to the model has memory of its own",
+        (GRAD_CAM, UNCHANGED),
+    ),
+    Fault(
+        "images_mixed_one_by_one",
+        "xai_med/singly.py",
+        "take(request.batch, [number], 0)",
+        "take(request.batch, [0], 0)",
+        "each image of a batch that mixes is explained by itself",
+        ("tests/test_adversarial_torch.py",),
+    ),
+    Fault(
+        "axes_of_a_permutation_lost",
+        "xai_med/backend/axes.py",
+        "return tuple(source[axis] for axis in details.order)",
+        "return source",
+        "what the axes of features mean is followed",
+        ("tests/test_adversarial_torch.py", ARCHITECTURES),
+    ),
+    # ---- nothing of the caller changes
+    Fault(
+        "training_flag_not_restored",
+        "xai_med/backend/evaluation.py",
+        "module.training = True",
+        "module.training = False",
+        "a model in training is in training afterwards",
+        (UNCHANGED,),
+    ),
+    Fault(
+        "hooks_left_behind_in_torch",
+        "backends/xai_med_torch/interception.py",
+        "_handles.pop().remove()",
+        "_handles.pop()",
+        "no hooks stay behind",
+        (UNCHANGED,),
+    ),
+    Fault(
+        "functions_left_replaced_in_paddle",
+        "backends/xai_med_paddle/choke_points.py",
+        "setattr(slot.owner, slot.name, slot.original)",
+        "slot.owner",
+        "nothing of the framework stays replaced",
+        ("tests/test_paddle_adapter.py", UNCHANGED),
+    ),
+    Fault(
+        "caller_s_autocast_kept_in_torch",
+        "backends/xai_med_torch/framework.py",
+        "with no_inference_mode(), no_autocast(), undisturbed():",
+        "with no_inference_mode(), undisturbed():",
+        "an explanation has the precision of the model, whatever surrounds it",
+        ("tests/contexts/test_torch_modes.py",),
+    ),
+    Fault(
+        "threads_share_a_tracer_in_torch",
+        "backends/xai_med_torch/interception.py",
+        "_active = threading.local()",
+        "_active = type('Shared', (), {})()",
+        "threads that share a model get their own maps",
+        ("tests/test_threads_interleaved.py",),
+    ),
+    # ---- checks
+    Fault(
+        "wrong_derivatives_pass_verification",
+        "xai_med/verification/differences.py",
+        "if not worst <= tolerance:",
+        "if not worst <= tolerance and worst > 1e3:",
+        "verify=True refuses a wrong map",
+        ("tests/test_certificates.py",),
+    ),
+    Fault(
+        "cam_identity_unchecked",
+        "xai_med/methods/cam.py",
+        "    residual = np.abs(values.mean(axis=2) + evidence.biases - scores)\n",
+        "    residual = np.abs(values.mean(axis=2) + evidence.biases - scores) * 0\n",
+        "a map that does not add up to the logit is refused",
+        (CAM,),
+    ),
+    Fault(
+        "what_was_not_measured_passes",
+        "xai_med/checks.py",
+        "return self.is_measured and (self.tolerance",
+        "return (self.tolerance",
+        "a check that could not be made does not pass",
+        ("tests/test_certificates.py",),
+    ),
+)
