@@ -22,9 +22,10 @@ from torch.nn import functional
 
 from xai_med.backend.tensors import Array
 from xai_med.blueprints.blueprint import Blueprint
-from xai_med.blueprints.weights import weights_of, with_weights, write_weights
+from xai_med.blueprints.weights import weights_of, with_weights
 from xai_med.demo.network import FEATURES, WEIGHTS_FILE, architecture
 from xai_med.demo.phantoms import FINDINGS, phantoms
+from xai_med.io.weights import write_weights
 from xai_med_torch.blueprint import build
 
 CHUNK = 500  # phantoms per task of the process pool
