@@ -75,6 +75,8 @@ class Architecture:
         Whether the output is (N, C, *space): explained under a mask.
     layer : str or None
         For Grad-CAM, where the architecture has no end of features of its own.
+    seed : int
+        Of the weights; another one where all logits are negative, of which CLEAR keeps nothing.
     span : tuple of float
         Smallest and largest value of an image.
     note : str
@@ -91,6 +93,7 @@ class Architecture:
     output: Any = None
     is_dense: bool = False
     layer: str | None = None
+    seed: int = 0
     span: tuple[float, float] = (-2.0, 2.0)
     note: str = ""
 

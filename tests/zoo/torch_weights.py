@@ -14,7 +14,7 @@ _NORMS = (_BATCH_NORM, nn.modules.instancenorm._InstanceNorm, nn.LayerNorm, nn.G
 def built(architecture: Architecture) -> Any:
     """Build a model, wake idle parameters, and give batch norms statistics near those of the images."""
     with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
+        torch.manual_seed(architecture.seed)
         model = architecture.build()
         _wake(model)
         norms = [module for module in model.modules() if isinstance(module, _BATCH_NORM)]

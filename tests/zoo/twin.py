@@ -69,4 +69,4 @@ def _copy(source: Any, target: Any) -> None:
     if _kind(source) == "norm":
         target.running_mean.copy_(torch.from_numpy(source._mean.numpy()))
         target.running_var.copy_(torch.from_numpy(source._variance.numpy()))
-        target.eps = source._epsilon
+        target.eps = float(np.float32(source._epsilon))  # as the operator keeps it
