@@ -377,7 +377,7 @@ def test_grad_cam_without_its_relu_is_refused(corrupted, backend):
 
 
 def test_a_wrong_pullback_at_the_layer_is_found_though_the_formula_agrees(backend, monkeypatch):
-    from xai_med.backend.trace import RecordedTrace
+    from xai_med.backend.tracing.trace import RecordedTrace
 
     right = RecordedTrace.pullback
     monkeypatch.setattr(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai_med.backend.head import Head, Pool, class_weights, read_head, refusal
+from xai_med.backend.heads.head import Head, Pool, class_weights, read_head, refusal
 from xai_med.backend.network import Trace
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtResult

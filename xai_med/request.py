@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xai_med.backend.axes import has_image_axes
-from xai_med.backend.locate import Locator
 from xai_med.backend.network import Network, Trace
 from xai_med.backend.operations import Kind
+from xai_med.backend.places.locate import Locator
+from xai_med.backend.places.tokens import attends, layer_lattice, token_features
 from xai_med.backend.pooling import before_partial_pools
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Array, Tensor, shape_of
-from xai_med.backend.tokens import attends, layer_lattice, token_features
-from xai_med.backend.trace import CUT
+from xai_med.backend.tracing.trace import CUT
 from xai_med.checks import Check
 from xai_med.errors import GradientError, LayerError, NotApplicableError, OutputError, SettingError
 from xai_med.logits import Logits, OutputChoice, read_logits

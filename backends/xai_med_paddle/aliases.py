@@ -10,7 +10,7 @@ from typing import Any
 import paddle
 
 from xai_med.backend.operations import Call, Kind
-from xai_med.backend.weak import TensorMap
+from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import UnsupportedOperationError
 
 _MAY_SHARE = frozenset({Kind.RESHAPE, Kind.PERMUTE, Kind.ROUTING, Kind.DETACH, Kind.UNKNOWN})

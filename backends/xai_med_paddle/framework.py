@@ -10,9 +10,9 @@ import numpy as np
 import paddle
 from paddle.jit.dy2static.program_translator import StaticFunction
 
-from xai_med.backend.evaluation import evaluation_mode
 from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tracing.evaluation import evaluation_mode
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
 from xai_med_paddle.interception import intercepted, is_recomputing
 from xai_med_paddle.tensors import TENSORS, place_name

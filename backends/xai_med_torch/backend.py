@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from xai_med.backend.network import TracedNetwork
 from xai_med.backend.state import Slot, check_state
 from xai_med.backend.tensors import Array, Tensors
+from xai_med.backend.tracing.traced_network import TracedNetwork
 from xai_med.blueprints.blueprint import Blueprint
 from xai_med.errors import ModelError
 from xai_med_torch.blueprint import build

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from xai_med.backend.evaluation import evaluation_mode
 from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensors
+from xai_med.backend.tracing.evaluation import evaluation_mode
 from xai_med.errors import DtypeError, GradientError, ModelError, NonFiniteError
 from xai_med_torch.interception import intercepted
 from xai_med_torch.surroundings import no_autocast, no_inference_mode, undisturbed

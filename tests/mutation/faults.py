@@ -134,7 +134,7 @@ FAULTS = (
     ),
     Fault(
         "merged_shift_twice",
-        "xai_med/backend/weighted.py",
+        "xai_med/backend/tracing/weighted.py",
         "details.bias * statistics.scale + statistics.shift",
         "details.bias * statistics.scale + 2 * statistics.shift",
         "the bias of a merged batch norm is counted once",
@@ -250,7 +250,7 @@ FAULTS = (
     # ---- following the model
     Fault(
         "captured_tensor_without_a_copy",
-        "xai_med/backend/capture.py",
+        "xai_med/backend/tracing/capture.py",
         "            handed = self._framework.copy(self.tensor)\n        else:\n            handed = self.lattice",
         "            handed = self.tensor\n        else:\n            handed = self.lattice",
         "what follows a layer in place does not reach its captured output",
@@ -283,7 +283,7 @@ FAULTS = (
     # ---- nothing of the caller changes
     Fault(
         "training_flag_not_restored",
-        "xai_med/backend/evaluation.py",
+        "xai_med/backend/tracing/evaluation.py",
         "module.training = True",
         "module.training = False",
         "a model in training is in training afterwards",

@@ -1,22 +1,15 @@
 """The second layer of abstraction: a model that can be traced, and the trace."""
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from difflib import get_close_matches
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xai_med.backend.failures import FailureWatch
-from xai_med.backend.framework import Framework, Inventory
-from xai_med.backend.keeping import StateKeeper
-from xai_med.backend.lattice import Lattice
+from xai_med.backend.framework import Inventory
+from xai_med.backend.places.lattice import Lattice
 from xai_med.backend.record import Node
 from xai_med.backend.rule import Composite
 from xai_med.backend.start import Start
-from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
-from xai_med.backend.trace import RecordedTrace
-from xai_med.backend.tracer import Tracer
-from xai_med.errors import LayerError, ModelError
+from xai_med.backend.tensors import Array, Tensor, Tensors
 
 if TYPE_CHECKING:
     from xai_med.blueprints.blueprint import Blueprint
@@ -210,131 +203,3 @@ class Backend(Protocol):
             Names or shapes differ, or a value is not finite; the message names them.
         """
         ...
-
-
-class TracedNetwork:
-    """`Network` for frameworks whose function calls can be intercepted.
-
-    Parameters
-    ----------
-    framework : Framework
-        The adapter.
-    model : object
-        The caller's model.
-    """
-
-    def __init__(self, framework: Framework, model: Any) -> None:
-        self._framework = framework
-        self._model = model
-
-    @property
-    def tensors(self) -> Tensors:
-        """The framework's tensor operations."""
-        return self._framework.tensors
-
-    @property
-    def dtype(self) -> str:
-        """Floating dtype of the model's weights."""
-        return self._framework.dtype(self._model)
-
-    @contextmanager
-    def trace(
-        self, batch: Tensor, *, start: Start, rules: Composite | None = None, differentiable: bool = False
-    ) -> Iterator[Trace]:
-        """Run the model once and hand out the trace."""
-        framework = self._framework
-        with framework.isolated(), framework.evaluation_mode(self._model) as was_training:
-            keeper = StateKeeper(framework, framework.layers(self._model).values())
-            if not framework.sees_every_write:
-                keeper.keep_buffers()
-            tracer = Tracer(
-                framework,
-                start=start,
-                rules=rules,
-                space=len(shape_of(batch)) - 2,
-                differentiable=differentiable,
-                keeper=keeper,
-            )
-            watch = FailureWatch(framework, tracer)
-            try:
-                output = self._run(tracer, watch, batch)
-                names = {id(module): name for name, module in framework.layers(self._model).items()}
-                yield RecordedTrace(framework, tracer, output, names, was_training=was_training)
-            finally:
-                keeper.restore()
-
-    def _run(self, tracer: Tracer, watch: FailureWatch, batch: Tensor) -> Any:
-        try:
-            with self._framework.intercepted(watch):
-                return self._model(tracer.enter_network(batch))
-        except Exception as error:
-            refusal = watch.refusal(error, shape_of(batch), self._framework.tensors.dtype(batch))
-            if refusal is not None:
-                raise refusal from error
-            error.add_note(f"(while the model ran on an input of shape {shape_of(batch)} for an explanation)")
-            raise
-
-    def is_tensor(self, value: object) -> bool:
-        """Whether a value is a native tensor."""
-        return self._framework.is_tensor(value)
-
-    def forward(self, batch: Tensor) -> Any:
-        """Run the model in evaluation mode with nobody watching."""
-        framework = self._framework
-        with framework.isolated(), framework.evaluation_mode(self._model):
-            keeper = StateKeeper(framework, framework.layers(self._model).values())
-            keeper.keep_buffers()
-            try:
-                return self._model(framework.copy(batch))  # a model may write into its input
-            finally:
-                keeper.restore()
-
-    def check(self) -> Inventory:
-        """Refuse a model that cannot be explained."""
-        _refuse_several_inputs(self._model)
-        return self._framework.check_model(self._model)
-
-    def batch(self, x: Any) -> Tensor:
-        """A private native copy of the caller's images."""
-        return self._framework.batch(x, self._model)
-
-    def find_layer(self, layer: Any) -> tuple[Any, str]:
-        """Module and dotted name, from either."""
-        layers = self._framework.layers(self._model)
-        if isinstance(layer, str):
-            if layer in layers and layer:
-                return layers[layer], layer
-            near = get_close_matches(layer, layers, n=3, cutoff=0.4)
-            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"it has {len(layers)} layers"
-            raise LayerError(f"the model has no layer {layer!r}; {hint}")
-        for name, module in layers.items():
-            if module is layer:
-                return module, name
-        raise LayerError(
-            f"the layer given, a {type(layer).__name__}, is not part of this model; "
-            f"give one of its own modules, or a dotted name"
-        )
-
-    def as_dtype(self, dtype: str) -> "TracedNetwork":
-        """A copy of the model with other floating weights."""
-        return TracedNetwork(self._framework, self._framework.with_dtype(self._model, dtype))
-
-    def versions(self) -> Mapping[str, str]:
-        """Framework's name and version."""
-        return self._framework.versions()
-
-
-def _refuse_several_inputs(model: Any) -> None:
-    """Refuse a model that cannot be called with the images alone."""
-    try:
-        signature = inspect.signature(model.forward)
-    except (AttributeError, TypeError, ValueError):
-        return  # not written in Python: what it takes shows when it is called
-    try:
-        signature.bind(None)
-    except TypeError:
-        names = ", ".join(signature.parameters)
-        raise ModelError(
-            f"the model's forward takes ({names}) and gets one argument, the images; "
-            f"wrap it in a module that supplies the others"
-        ) from None

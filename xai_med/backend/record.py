@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from xai_med.backend.moves import Move
 from xai_med.backend.operations import NO_DETAILS, Details, Kind
+from xai_med.backend.places.moves import Move
 
 AxisNames = tuple[str, ...]
 """``"N"``, ``"C"``, then ``"0"``, ``"1"``, ``"2"`` for space, ``"?"`` for an axis of unknown meaning."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from xai_med.backend.lattice import Lattice
+from xai_med.backend.places.lattice import Lattice
 
 
 @dataclass(frozen=True)

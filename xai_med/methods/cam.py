@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from xai_med.backend.entrance import holds_values_of
-from xai_med.backend.head import Pool, find_pool
+from xai_med.backend.heads.entrance import holds_values_of
+from xai_med.backend.heads.head import Pool, find_pool
 from xai_med.backend.network import Trace
 from xai_med.backend.numpy_tensors import NUMPY
 from xai_med.backend.start import AtResult, Nowhere

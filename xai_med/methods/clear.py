@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xai_med.backend.head import Head, class_weights, find_head
+from xai_med.backend.heads.head import Head, class_weights, find_head
 from xai_med.backend.network import Trace
 from xai_med.backend.numpy_tensors import NUMPY
 from xai_med.backend.operations import Kind

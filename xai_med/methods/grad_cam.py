@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from xai_med.backend.locate import Locator
 from xai_med.backend.network import Trace
+from xai_med.backend.places.locate import Locator
+from xai_med.backend.places.tokens import before_moves, token_features
 from xai_med.backend.pooling import leaves_space
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Tensor, shape_of
-from xai_med.backend.tokens import before_moves, token_features
 from xai_med.checks import Check
 from xai_med.errors import LayerError
 from xai_med.maps.activation import class_activation_map

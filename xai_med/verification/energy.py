@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xai_med.backend.head import class_weights, find_head
+from xai_med.backend.heads.head import class_weights, find_head
 from xai_med.backend.network import Trace
 from xai_med.backend.start import Nowhere
 from xai_med.backend.tensors import Array

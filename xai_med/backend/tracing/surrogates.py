@@ -1,16 +1,17 @@
 """Applies rules to the stream of operations of a running model."""
 
+from dataclasses import replace
 from typing import Any
 
 from xai_med.backend.arguments import map_tensors
-from xai_med.backend.factors import weighing_factors
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import Call, Details, Kind, Operation
 from xai_med.backend.record import Node
 from xai_med.backend.rule import Composite, Rule
 from xai_med.backend.tensors import Tensor, shape_of
-from xai_med.backend.weak import TensorMap
-from xai_med.backend.weighted import WEIGHTED, WeightedOperations
+from xai_med.backend.tracing.factors import weighing_factors
+from xai_med.backend.tracing.weak import TensorMap
+from xai_med.backend.tracing.weighted import WEIGHTED, WeightedOperations
 from xai_med.errors import UnsupportedOperationError
 
 _PRODUCTS = frozenset({Kind.MULTIPLY, Kind.MATMUL, Kind.DIVIDE})
@@ -54,12 +55,16 @@ class Surrogates:
             return kind in self._rules.passing
         return self._rules.covers(kind)
 
-    def weighing(self, call: Call, result: Tensor) -> tuple[Node, ...]:
+    def judged(self, node: Node, call: Call, details: Details) -> Node:
+        """The node of a call with what the rules make of it: whether they cover it, and which parents only weigh."""
+        return replace(node, is_covered=self.covers(call, details), weighing=self._weighing(call, node.shape))
+
+    def _weighing(self, call: Call, shape: tuple[int, ...]) -> tuple[Node, ...]:
         """Producers of the signals that receive no relevance, as they only weigh others."""
         if call.kind not in (Kind.MULTIPLY, Kind.DIVIDE) or call.kind not in self._rules.rules:
             return ()
         factors = self._producers(_each_once(self._signals(call)))
-        return tuple(factors[position] for position in weighing_factors(call.kind, factors, shape_of(result)))
+        return tuple(factors[position] for position in weighing_factors(call.kind, factors, shape))
 
     def _is_signal(self, value: object) -> bool:
         node = self._nodes.get(value)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from xai_med.backend.affine import mixes_channels, obstacle
 from xai_med.backend.axes import image_axes
-from xai_med.backend.entrance import Ending, at_common_source, where_space_ends
-from xai_med.backend.lattice import Lattice
-from xai_med.backend.locate import Locator
+from xai_med.backend.heads.affine import mixes_channels, obstacle
+from xai_med.backend.heads.entrance import Ending, at_common_source, where_space_ends
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
+from xai_med.backend.places.lattice import Lattice
+from xai_med.backend.places.locate import Locator
 from xai_med.backend.pooling import is_global_average, reduces_space
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of

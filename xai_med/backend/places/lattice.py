@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xai_med.backend.places import Places
+from xai_med.backend.places.algebra import Places
 from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
 
 _TOLERANCE = 1e-7

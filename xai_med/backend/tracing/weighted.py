@@ -14,7 +14,7 @@ from xai_med.backend.framework import Framework
 from xai_med.backend.operations import BatchStatistics, Call, Details, Kind, Operation
 from xai_med.backend.rule import Composite, Rule
 from xai_med.backend.tensors import Tensor, shape_of
-from xai_med.backend.weak import TensorMap
+from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import UnsupportedOperationError
 
 WEIGHTED = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR})

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from xai_med.backend.framework import Framework
-from xai_med.backend.lattice import Lattice
+from xai_med.backend.places.lattice import Lattice
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Tensor, Tensors
-from xai_med.backend.tracer import Tracer
+from xai_med.backend.tracing.tracer import Tracer
 from xai_med.errors import GradientError
 
 CUT = (

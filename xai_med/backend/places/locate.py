@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from xai_med.backend import places as algebra
-from xai_med.backend.equations import labels_of
-from xai_med.backend.grids import grid_edges
-from xai_med.backend.lattice import Lattice, find_lattice
-from xai_med.backend.moves import Constant, Signal
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
-from xai_med.backend.places import MIXED, NOWHERE, Places
+from xai_med.backend.places import algebra
+from xai_med.backend.places.algebra import MIXED, NOWHERE, Places
+from xai_med.backend.places.equations import labels_of
+from xai_med.backend.places.grids import grid_edges
+from xai_med.backend.places.lattice import Lattice, find_lattice
+from xai_med.backend.places.moves import Constant, Signal
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Array, Tensor, shape_of
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from xai_med.backend.axes import has_image_axes
 from xai_med.backend.framework import Framework
-from xai_med.backend.lattice import Lattice
+from xai_med.backend.places.lattice import Lattice
 from xai_med.backend.pooling import before_partial_pools
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput, AtLayer, AtPool, AtResult, Displaced, Nowhere, Start
 from xai_med.backend.tensors import Tensor, shape_of
-from xai_med.backend.weak import TensorMap
+from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import LayerError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xai_med.backend.places import MIXED, Places
+from xai_med.backend.places.algebra import MIXED, Places
 from xai_med.backend.tensors import Array
 
 _TOLERANCE = 1e-9

@@ -4,7 +4,7 @@ from xai_med.backend.framework import Framework
 from xai_med.backend.operations import Call, Details, Kind
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Tensor
-from xai_med.backend.weak import TensorMap
+from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import NotApplicableError, ShapeError, UnsupportedOperationError
 
 

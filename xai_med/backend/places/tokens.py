@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from xai_med.backend.lattice import Lattice
-from xai_med.backend.locate import Locator
-from xai_med.backend.moves import Signal
 from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
+from xai_med.backend.places.lattice import Lattice
+from xai_med.backend.places.locate import Locator
+from xai_med.backend.places.moves import Signal
 from xai_med.backend.record import Node
 from xai_med.errors import LayerError
 

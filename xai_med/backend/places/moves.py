@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import Call, Kind
 from xai_med.backend.tensors import Tensor, is_floating, shape_of
-from xai_med.backend.weak import TensorMap
+from xai_med.backend.tracing.weak import TensorMap
 
 if TYPE_CHECKING:
     from xai_med.backend.record import Node

@@ -1,0 +1,1 @@
+"""What stands between the features and the logits."""

@@ -1,0 +1,1 @@
+"""How a running model is followed, operation by operation."""

@@ -1,0 +1,175 @@
+"""Keeps the record of a forward pass: which operation made each tensor that depends on the input."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from xai_med.backend.axes import image_axes, result_axes
+from xai_med.backend.framework import Framework
+from xai_med.backend.operations import NO_DETAILS, Call, Details, Kind
+from xai_med.backend.places.moves import record_move
+from xai_med.backend.record import Node
+from xai_med.backend.tensors import Tensor, is_floating, shape_of
+from xai_med.backend.tracing.weak import TensorMap
+
+
+class Recorder:
+    """Makes a node of each call.
+
+    Parameters
+    ----------
+    framework : Framework
+        Of the model.
+    space : int
+        Number of space axes of the input.
+    """
+
+    def __init__(self, framework: Framework, space: int) -> None:
+        self._framework = framework
+        self._space = space
+        self.nodes: TensorMap[Node] = TensorMap()
+        self.left: list[Node] = []
+        self.count = 0
+        self._squashed: dict[int, tuple[Tensor, Node]] = {}
+        self._consumed: set[int] = set()
+
+    def input_node(self, shape: tuple[int, ...]) -> Node:
+        """The node of the network's input."""
+        return Node(Kind.ROUTING, "input", (), shape, image_axes(self._space), 0)
+
+    # ---- questions
+
+    def parents(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Node, ...]:
+        """Producers of the arguments, also inside lists, that depend on the input."""
+        found = []
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            for item in value if isinstance(value, list | tuple) else (value,):
+                node = self.nodes.get(item)
+                if node is not None:
+                    found.append(node)
+        return tuple(found)
+
+    def first_signal(self, call: Call) -> Tensor | None:
+        """The first argument that depends on the input."""
+        for value in (*call.args, *call.kwargs.values()):
+            for item in value if isinstance(value, list | tuple) else (value,):
+                if self.nodes.get(item) is not None:
+                    return item
+        return None
+
+    def is_fresh(self, node: Node) -> bool:
+        """Whether nothing has consumed the node's output yet."""
+        return node.index not in self._consumed
+
+    def squash_input(self, node: Node) -> Tensor | None:
+        """What went into a sigmoid or softmax."""
+        return self._squashed.get(node.index, (None, None))[0]
+
+    # ---- one call
+
+    def note(
+        self,
+        call: Call,
+        details: Details,
+        parents: tuple[Node, ...],
+        result: Any,
+        *,
+        module: Any,
+        is_cut: bool,
+    ) -> Node | None:
+        """Record what a call made; None where its result left the record as a plain number.
+
+        Parameters
+        ----------
+        call, details, parents, result
+            The call, what was read off it, the producers of its signals, and what it returned.
+        module : object or None
+            The innermost module that is running.
+        is_cut : bool
+            Whether derivatives end here because the model has switched them off.
+        """
+        tensors = tensors_in(result, self._framework)
+        if result is None and call.args:  # item assignment
+            tensors = [call.args[0]]
+        if not tensors:
+            self.left.extend(parents)  # a number or a truth value, which the record cannot follow
+            return None
+        self.count += 1
+        self._consumed.update(parent.index for parent in parents)
+        shape = shape_of(tensors[0])
+        return Node(
+            kind=self._kind(call),
+            name=call.name,
+            parents=parents,
+            shape=shape,
+            axes=result_axes(call.kind, details, parents, shape, space=self._space),
+            index=self.count,
+            is_differentiable=not is_cut
+            and is_floating(self._framework.tensors.dtype(tensors[0]))
+            and call.kind not in (Kind.STEP, Kind.DETACH)
+            and any(parent.is_differentiable for parent in parents),
+            module=module,
+            details=details if details is NO_DETAILS else replace(details, signal=None, linear_map=None),
+            outputs=len(tensors),
+            move=record_move(call, self.nodes, self._framework),
+        )
+
+    def _kind(self, call: Call) -> Kind:
+        """Kind of an operation; division by a signal alone, or to whole numbers, is an element-wise non-linearity."""
+        if call.kind is not Kind.DIVIDE:
+            return call.kind
+        numerator = call.args[0] if call.args else next(iter(call.kwargs.values()))
+        is_linear = self.nodes.get(numerator) is not None and call.kwargs.get("rounding_mode") is None
+        return Kind.DIVIDE if is_linear else Kind.ACTIVATION
+
+    def assign(self, call: Call, node: Node, result: Any, resolve: Callable[[Tensor], Tensor]) -> None:
+        """Say which tensors a node stands for from now on.
+
+        Parameters
+        ----------
+        call, node, result
+            The call, its node, and what it returned.
+        resolve : callable
+            Gives what stands for a tensor of the model.
+        """
+        tensors = tensors_in(result, self._framework) or [call.args[0]]
+        if call.kind in (Kind.SIGMOID, Kind.SOFTMAX) and not call.writes_in_place:
+            signal = resolve(self.first_signal(call))
+            if len(node.shape) > 2:  # dense outputs are large: only the latest can be the model's last operation
+                self._squashed = {k: v for k, v in self._squashed.items() if len(v[1].shape) <= 2}
+            self._squashed[node.index] = (signal, node)
+        self.nodes.set(tensors[0], node)
+        for position, tensor in enumerate(tensors[1:], start=1):
+            self.nodes.set(tensor, self._further_output(node, position, tensor))
+        if call.writes_in_place and tensors[0] is not call.args[0]:
+            self.nodes.set(call.args[0], node)  # the model may go on with the tensor that it changed
+        if call.writes_in_place:
+            self._note_base(call.args[0], node)
+
+    def _further_output(self, node: Node, position: int, tensor: Tensor) -> Node:
+        """The node of another output of an operation that has several."""
+        self.count += 1
+        shape = shape_of(tensor)
+        return replace(
+            node,
+            shape=shape,
+            axes=result_axes(node.kind, node.details, node.parents, shape, space=self._space),
+            index=self.count,
+            is_differentiable=node.is_differentiable and is_floating(self._framework.tensors.dtype(tensor)),
+            output=position,
+        )
+
+    def _note_base(self, view: Tensor, node: Node) -> None:
+        """A tensor whose view was written has changed with it."""
+        base = self._framework.base(view)
+        old = None if base is None else self.nodes.get(base)
+        if base is not None and old is not None and old is not node:
+            self.count += 1
+            changed = replace(old, kind=Kind.ROUTING, name=f"{node.name} on a view", parents=(old, node))
+            self.nodes.set(base, replace(changed, index=self.count, details=NO_DETAILS, output=0, move=None))
+
+
+def tensors_in(result: Any, framework: Framework) -> list[Tensor]:
+    """The tensors that a call returned."""
+    outputs = result if isinstance(result, list | tuple) else (result,)
+    return [output for output in outputs if framework.is_tensor(output)]
