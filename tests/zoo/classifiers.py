@@ -49,7 +49,7 @@ def _transformers(name: str, family: str, shape: tuple[int, ...], **known: Any) 
 
 
 TORCHVISION = (
-    _torchvision("vgg16", "VGG", note="pool of 7 x 7, then three linear layers"),
+    _torchvision("vgg16", "VGG", head=Head("avgpool"), note="pool of 7 x 7, then three linear layers"),
     _torchvision("resnet50", "ResNet", head=Head("layer4", "fc")),
     _torchvision("densenet121", "DenseNet", head=Head("features", "classifier", is_rectified=True)),
     _torchvision("mobilenet_v3_large", "MobileNet", head=Head("features"), note="a hidden layer behind the pool"),
@@ -60,6 +60,7 @@ TORCHVISION = (
         "ViT",
         (3, 96, 96),
         options={"image_size": 96},
+        head=Head("encoder.layers.encoder_layer_11.ln_1", channels_last=True),
         tokens=Tokens(1, (6, 6)),
     ),
     _torchvision("swin_t", "Swin", head=Head("norm", "head", channels_last=True)),
@@ -75,6 +76,7 @@ TIMM = (
         "ViT",
         (3, 112, 80),
         options={"img_size": (112, 80)},
+        head=Head("blocks.11.norm1", channels_last=True),
         tokens=Tokens(1, (7, 5)),
     ),
     _timm(
@@ -82,6 +84,7 @@ TIMM = (
         "DINOv2",
         (3, 98, 70),
         options={"img_size": (98, 70)},
+        head=Head("blocks.11.norm1", channels_last=True),
         tokens=Tokens(5, (7, 5)),
         note="four register tokens",
     ),

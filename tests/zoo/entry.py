@@ -12,15 +12,16 @@ CLASSES = 5
 
 @dataclass(frozen=True)
 class Head:
-    """A global average pool and one linear layer, named by hand from the architecture's source.
+    """Where features with cells end and what reads them, named by hand from the architecture's source.
 
     Parameters
     ----------
     features : str
-        Dotted name of the module whose output enters the pool.
+        Dotted name of the module whose output enters the pool; of a transformer that reads its class token alone,
+        the first norm of the last block, behind which cells no longer differ in what they do.
     linear : str or None
-        Dotted name of the linear layer behind the pool; None where the pool is followed by something else, so that
-        class activation maps do not exist.
+        Dotted name of the linear layer behind the global average pool; None where there is none, so that class
+        activation maps do not exist.
     channels_last : bool
         Whether the features are (N, *space, C).
     is_rectified : bool

@@ -77,6 +77,7 @@ MONAI = (
             "classification": True,
             "num_classes": 3,
         },
+        head=Head("blocks.11.norm1", channels_last=True),
         tokens=Tokens(1, (3, 2, 5)),
         output=0,
         note="returns a tuple: output=0",

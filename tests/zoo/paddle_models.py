@@ -20,7 +20,7 @@ def _paddle(name: str, family: str, **known: Any) -> Architecture:
 
 
 PADDLE = (
-    _paddle("vgg11", "VGG", note="pool of 7 x 7, then three linear layers"),
+    _paddle("vgg11", "VGG", head=Head("avgpool"), note="pool of 7 x 7, then three linear layers"),
     _paddle("resnet18", "ResNet", head=Head("layer4", "fc")),
     _paddle("resnet50", "ResNet", head=Head("layer4", "fc")),
     _paddle("densenet121", "DenseNet", head=Head("batch_norm", "out")),
