@@ -55,6 +55,8 @@ with a hard sigmoid, whose slope is rounded in Paddle) |
 fixed; M is the class map, or the logit where the model has none; at most 1e-5 |
 
 The share of the logit that LRP loses to biases and dead units is stated with each explanation, and here in brackets.
+With random weights, whose logits are small, it may be many times the logit. Grad-CAM is asked without `layer=` and must
+arise at the layer that the architecture's source shows to be the last with cells; dense outputs name one.
 Seconds: of one answer of each method in float32 on one core, together, rounded up.
 """
 
@@ -193,7 +195,7 @@ def in_words(cell: Cell, notes: list[str]) -> str:
     if cell.status != WORKS:
         status = cell.status if cell.status == REFUSED else f"**{cell.status}**"
         residual = "" if cell.residual is None else f" {cell.residual:.0e}"
-        return f"{status}{residual} {noted(cell.message, notes)}"
+        return f"{status}{residual} {noted(cell.message, notes)}" if cell.message else f"{status}{residual}"
     numbers = " / ".join("0" if value == 0 else f"{value:.0e}" for value in (cell.residual or 0, cell.narrow or 0))
     lost = f" [{cell.message.removeprefix('lost share ')}]" if cell.message.startswith("lost share") else ""
     rest = f" {noted(cell.message, notes)}" if cell.message and not lost else ""

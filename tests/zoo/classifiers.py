@@ -106,9 +106,33 @@ TIMM = (
 )
 
 TRANSFORMERS = (
-    _transformers("ViT", "ViT", (3, 96, 64), options={"image_size": (96, 64)}, tokens=Tokens(1, (6, 4)), seed=2),
-    _transformers("DeiT", "ViT", (3, 96, 64), options={"image_size": (96, 64)}, tokens=Tokens(2, (6, 4))),
-    _transformers("Dinov2", "DINOv2", (3, 98, 70), options={"image_size": 98}, tokens=Tokens(1, (7, 5))),
+    _transformers(
+        "ViT",
+        "ViT",
+        (3, 96, 64),
+        options={"image_size": (96, 64)},
+        head=Head("vit.layers.11.layernorm_before", channels_last=True),
+        tokens=Tokens(1, (6, 4)),
+        seed=2,
+    ),
+    _transformers(
+        "DeiT",
+        "ViT",
+        (3, 96, 64),
+        options={"image_size": (96, 64)},
+        head=Head("deit.layers.11.layernorm_before", channels_last=True),
+        tokens=Tokens(2, (6, 4)),
+        note="class and distillation token",
+    ),
+    _transformers(
+        "Dinov2",
+        "DINOv2",
+        (3, 98, 70),
+        options={"image_size": 98},
+        head=Head("dinov2.layernorm", channels_last=True),
+        tokens=Tokens(1, (7, 5)),
+        note="reads the class token and the mean of the others",
+    ),
     _transformers(
         "Swin",
         "Swin",

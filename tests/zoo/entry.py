@@ -18,7 +18,7 @@ class Head:
     ----------
     features : str
         Dotted name of the module whose output enters the pool; of a transformer that reads its class token alone,
-        the first norm of the last block, behind which cells no longer differ in what they do.
+        the first norm of the last block: behind its attention no other token reaches the output.
     linear : str or None
         Dotted name of the linear layer behind the global average pool; None where there is none, so that class
         activation maps do not exist.
