@@ -1,4 +1,4 @@
-"""The README's counts are those of the page that the script writes."""
+"""The README's counts are those of the pages that the scripts write."""
 
 from pathlib import Path
 
@@ -16,6 +16,13 @@ def test_readme_shows_the_counts_of_the_page():
     measured = counts((ROOT / "docs" / "reliability.md").read_text())
     assert len(measured) > 3
     assert counts((ROOT / "README.md").read_text()) == measured
+
+
+def test_readme_shows_how_many_architectures_work():
+    page = (ROOT / "docs" / "compatibility.md").read_text()
+    counted = next(line for line in page.splitlines() if line.endswith("refused.") and "cells:" in line)
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert counted.removesuffix(".") in readme
 
 
 def test_we_are_silently_wrong_in_no_case():
