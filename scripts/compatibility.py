@@ -5,7 +5,9 @@ frameworks and as many of the libraries as are there. Exit code 1 where an answe
 """
 
 import argparse
+import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import subprocess
@@ -28,6 +30,7 @@ from zoo.reference import Question  # noqa: E402
 
 PACKAGES = {"paddle": "paddlepaddle"}
 """Where a package's name is not that of its module."""
+MEASURED_CODE = ("xai_med", "xai_med_torch", "xai_med_paddle", "zoo")
 LONGEST_S = 3600
 HEADER = ("model", "image", *(f"`{method}`" for method in METHODS), "seconds")
 MEANING = """\
@@ -65,7 +68,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", help="models whose library:name contains this; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="models at a time, each in a process of its own")
-    parser.add_argument("--results", type=Path, help="folder for a file per model; what is there is not measured again")
+    parser.add_argument(
+        "--results", type=Path, help="folder for a file per model: an interrupted run of the same code goes on"
+    )
     parser.add_argument("--output", type=Path, help="default: docs/compatibility.md; with --only: the terminal")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -73,7 +78,7 @@ def main() -> int:
         return work(asked.worker, asked.output)
     chosen = [each for each in CATALOGUE.values() if is_installed(each.library) and is_chosen(each, asked.only)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(asked.jobs) as pool:
-        kept = asked.results or Path(folder)
+        kept = (asked.results or Path(folder)) / fingerprint()
         kept.mkdir(parents=True, exist_ok=True)
         rows = dict(zip([each.key for each in chosen], pool.map(lambda each: row_of(each, kept), chosen), strict=True))
     page = render(rows)
@@ -88,6 +93,18 @@ def main() -> int:
 
 def say(line: str) -> None:
     print(line, flush=True)
+
+
+def fingerprint() -> str:
+    """A digest of the measuring and the measured code and of the packages: old results do not pass for new."""
+    digest = hashlib.sha256()
+    for package in MEASURED_CODE:
+        specification = importlib.util.find_spec(package)
+        for folder in (specification.submodule_search_locations or ()) if specification else ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(path.read_bytes())
+    digest.update(versions(["numpy", "torch", *(PACKAGES.get(name, name) for name in LIBRARIES)]).encode())
+    return digest.hexdigest()[:16]
 
 
 def is_chosen(architecture: Architecture, wanted: Sequence[str] | None) -> bool:
