@@ -89,7 +89,7 @@ def explain(
     if not isinstance(verify, bool):
         raise SettingError(f"verify is True or False, got {verify!r}")
     chosen, request, given, inventory = _request(
-        model, x, method, target, layer, backend, class_names, output, activation, dtype, settings
+        model, x, method, target, layer, backend, class_names, output, activation, dtype, settings, afresh=verify
     )
 
     def run(one: Request) -> Attribution:
@@ -182,6 +182,8 @@ def _request(
     activation: str | None,
     dtype: str | None,
     settings: Mapping[str, Any],
+    *,
+    afresh: bool = False,
 ) -> tuple[Method, Request, Backend, Inventory]:
     chosen = get_method(method)
     if activation not in (None, "sigmoid", "softmax"):
@@ -195,7 +197,7 @@ def _request(
         found = get_backend(backend) if isinstance(backend, str) else backend
     network = found.network(model)
     _check_images(x)
-    inventory = network.check()
+    inventory = network.check(afresh=afresh)
     if dtype is not None:
         if layer is not None:
             layer = network.find_layer(layer)[1]  # the copy has other modules under the same names

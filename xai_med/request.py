@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from xai_med.backend.axes import has_image_axes
 from xai_med.backend.network import Network, Trace
 from xai_med.backend.operations import Kind
 from xai_med.backend.places.locate import Locator
 from xai_med.backend.places.tokens import attends, layer_lattice, token_features
 from xai_med.backend.pooling import before_partial_pools
+from xai_med.backend.record import Node
 from xai_med.backend.start import AtLayer, AtPool
 from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.backend.tracing.trace import CUT
@@ -130,7 +133,7 @@ class Request:
     def cotangents(self, explained: Explained, trace: Trace) -> Iterator[Tensor]:
         """Native seeds, one per explained score."""
         for cotangent in explained.selection.cotangents:
-            yield trace.tensors.from_numpy(cotangent, explained.selection.outputs)
+            yield trace.tensors.from_numpy(np.asarray(cotangent, dtype=np.float64), explained.selection.outputs)
 
     def without_layer(self, method: str) -> None:
         """Refuse a layer where the method works at the input."""
@@ -203,8 +206,15 @@ def _stop_where_images_mix(logits: Logits, trace: Trace) -> None:
         node = trace.left[0]
         raise MixedImagesError(f"a number was read from the result of {node.name} in {trace.layer_name(node)!r}")
     for node in logits.node.ancestors():
-        if not node.axes or node.axes[0] != "N":
+        if not _keeps_images_apart(node):
             raise MixedImagesError(f"{node.name} in {trace.layer_name(node)!r} may mix the images of a batch")
+
+
+def _keeps_images_apart(node: Node) -> bool:
+    """Whether images lie along the first axis of a result, or along another one that values were only moved to."""
+    if node.kind in (Kind.PERMUTE, Kind.ROUTING):
+        return "N" in node.axes
+    return node.axes[:1] == ("N",)
 
 
 def _refuse_cut(logits: Logits, trace: Trace) -> None:

@@ -170,8 +170,11 @@ def select_signs(context: Context, signs: Array) -> Selection:
 
 def linear(context: Context, coefficients: Array, labels: tuple[tuple[str, ...], ...], indices: Array) -> Selection:
     """Select scores that are linear in the logits, with `coefficients` (N, K, C)."""
-    scores = np.einsum("nkc,nc->nk", coefficients.astype(np.float64), context.values)
-    cotangents = tuple(coefficients[:, k].astype(np.float64) for k in range(coefficients.shape[1]))
+    # image by image: for a thousand classes the coefficients of a batch are large
+    scores = np.stack(
+        [rows.astype(np.float64) @ logits for rows, logits in zip(coefficients, context.values, strict=True)]
+    )
+    cotangents = tuple(coefficients[:, k] for k in range(coefficients.shape[1]))
     return Selection(context.logits.values, cotangents, scores, labels, indices.astype(np.int64), coefficients)
 
 

@@ -13,7 +13,9 @@ from xai_med.backend.operations import Call, Kind
 from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import UnsupportedOperationError
 
-_MAY_SHARE = frozenset({Kind.RESHAPE, Kind.PERMUTE, Kind.ROUTING, Kind.DETACH, Kind.UNKNOWN})
+MAY_SHARE = frozenset({Kind.RESHAPE, Kind.PERMUTE, Kind.ROUTING, Kind.DETACH, Kind.UNKNOWN})
+"""Kinds of operations whose result may have the memory of their first argument."""
+
 # views also where a rule has put another tensor in the place of the argument
 _VIEWS = frozenset(
     "reshape flatten squeeze unsqueeze transpose _getitem_dygraph slice strided_slice unbind view_shape view_dtype "
@@ -27,11 +29,10 @@ class Aliases:
     def __init__(self) -> None:
         self._groups: TensorMap[list[weakref.ref[Any]]] = TensorMap()
         self._spoiled: TensorMap[str] = TensorMap()
+        self.are_spoiled = False
 
     def check(self, call: Call) -> None:
-        """Refuse a call that uses a tensor whose memory was written through another one."""
-        if not self._spoiled:
-            return
+        """Refuse a call that uses a tensor whose memory was written through another one, where `are_spoiled`."""
         for tensor in _tensors((*call.args, *call.kwargs.values())):
             writer = self._spoiled.get(tensor)
             if writer is not None:
@@ -45,7 +46,7 @@ class Aliases:
         """Take note of views, and of writes through them."""
         if call.writes_in_place:
             self._spoil(call.args[0], result, call.name)
-        elif call.kind in _MAY_SHARE and call.args and isinstance(call.args[0], paddle.Tensor):
+        elif call.kind in MAY_SHARE and call.args and isinstance(call.args[0], paddle.Tensor):
             source = call.args[0]
             for tensor in _tensors((result,)):
                 is_view = call.name in _VIEWS or tensor._is_shared_buffer_with(source)
@@ -67,6 +68,7 @@ class Aliases:
             return
         for tensor in others:
             self._spoiled.set(tensor, name)
+            self.are_spoiled = True
 
 
 def _tensors(values: tuple[Any, ...]) -> list[Any]:

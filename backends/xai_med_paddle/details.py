@@ -1,89 +1,18 @@
 """Reads weights and geometry off PaddlePaddle calls."""
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import paddle
 
 from xai_med.backend.operations import NO_DETAILS, BatchStatistics, Details, Kind
 from xai_med.backend.tensors import Tensor
+from xai_med_paddle.arguments import PARAMETERS, bind, is_python
+from xai_med_paddle.kinds import is_training
 from xai_med_paddle.normalisation import normalisation
 from xai_med_paddle.routing import routing
 from xai_med_paddle.table import BOUNDED
-
-CHANNELS_LAST = frozenset({"NLC", "NHWC", "NDHWC"})
-
-# C++ functions carry no signature; their parameters in order, from Paddle's operator definitions.
-_CONVOLUTION = "x weight stride padding padding_algorithm"
-_POOL = "x kernel_size stride padding ceil_mode exclusive data_format pooling_type global_pooling adaptive"
-_PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    name: tuple(parameters.split())
-    for name, parameters in {
-        "conv2d": f"{_CONVOLUTION} dilation groups data_format",
-        "conv3d": f"{_CONVOLUTION} groups dilation data_format",
-        "depthwise_conv2d": f"{_CONVOLUTION} groups dilation data_format",
-        "linear": "x weight bias",
-        "linear_v2": "x weight bias transpose_weight",
-        "batch_norm": "x mean variance weight bias is_test momentum epsilon data_format use_global_stats trainable",
-        "pool2d": _POOL,
-        "pool3d": _POOL,
-        "mean": "x axis keepdim",
-        "sum": "x axis dtype keepdim",
-        "max": "x axis keepdim",
-        "amax": "x axis keepdim",
-        "transpose": "x perm",
-        "dropout": "x seed_tensor p is_test mode",
-    }.items()
-}
-_PARAMETERS = {**_PARAMETERS, "sync_batch_norm": _PARAMETERS["batch_norm"]}
-_SYNONYMS = {"input": "x", "dim": "axis"}
-
-
-@lru_cache(maxsize=512)
-def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
-    """Signature of a function written in Python, None for others."""
-    return inspect.signature(function) if inspect.isfunction(function) else None
-
-
-def bind(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by parameter name; empty for C++ functions whose parameters are not known."""
-    kwargs = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
-    signature = signature_of(function)
-    if signature is None:
-        return {**dict(zip(_PARAMETERS.get(name, ()), args, strict=False)), **kwargs}
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
-
-
-def kind_of_call(
-    kind: Kind, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Kind:
-    """Correct the table's kind where it depends on arguments.
-
-    Operations on channels-last data are `Kind.UNKNOWN`: all that the core knows of axes is channels first.
-    """
-    if kind in _LAYOUT_KINDS and any(
-        isinstance(value, str) and value in CHANNELS_LAST for value in (*args, *kwargs.values())
-    ):
-        return Kind.UNKNOWN
-    if name == "scale" and len(args) > 2 and args[2] != 0:  # x * scale + bias
-        return Kind.UNKNOWN
-    if kind is Kind.AVERAGE_POOL:
-        given = bind(name, function, args, kwargs)
-        if given.get("pooling_type", "avg") != "avg":
-            return Kind.MAX_POOL
-        return Kind.AVERAGE_POOL if given.get("divisor_override") is None else Kind.UNKNOWN
-    if kind is Kind.DROPOUT and _scales_in_evaluation(bind(name, function, args, kwargs)):
-        return Kind.MULTIPLY
-    return kind
-
-
-def uses_running_statistics(given: Mapping[str, Any]) -> bool:
-    """Whether a batch norm call normalises by its running statistics."""
-    return bool(given.get("use_global_stats") or (given["is_test"] and not given.get("trainable")))
 
 
 def read(
@@ -118,7 +47,7 @@ def _weighted(
 ) -> Details:
     given = bind(name, function, args, kwargs)
     signal, weight, bias = given.pop("x"), given.pop("weight"), given.pop("bias", None)
-    if signature_of(function) is None:
+    if not is_python(function):
         rest = tuple(given.values())
 
         def linear_map(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
@@ -130,14 +59,15 @@ def _weighted(
         def linear_map(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
             return function(x, w, b, **given)
 
+    shape = weight.shape
     return Details(
         signal=signal,
         weight=weight,
         bias=bias,
         linear_map=linear_map,
         output_axis=output_axis(given),
-        space=weight.ndim - 2,
-        channels=None if "transpose" in name else int(weight.shape[1]) * int(given.get("groups") or 1),
+        space=len(shape) - 2,
+        channels=None if "transpose" in name else int(shape[1]) * int(given.get("groups") or 1),
     )
 
 
@@ -162,17 +92,38 @@ def _linear(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> 
     )
 
 
+def uses_running_statistics(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Whether a batch norm call normalises by its running statistics."""
+    given = _of_batch_norm(name, function, args, kwargs)
+    return bool(given[9] or (given[5] and not given[10]))  # use_global_stats, is_test, trainable
+
+
 def _batch_norm(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = _of_batch_norm(name, function, args, kwargs)
+    if not uses_running_statistics(name, function, given, {}):
+        return Details(signal=given[0], couples_images=True)
+    signal, mean, variance, weight, bias, _, _, epsilon, *_ = given
+    affine = partial(_scale_and_shift, mean, variance, weight, bias, epsilon)
+    return Details(signal=signal, statistics=BatchStatistics(affine))
+
+
+def _of_batch_norm(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, ...]:
+    """Arguments in the order of the C++ function, as Paddle's own layers give them."""
+    if not kwargs and len(args) == len(PARAMETERS["batch_norm"]):
+        return tuple(args)
     given = bind(name, function, args, kwargs)
-    if not uses_running_statistics(given):
-        return Details(signal=given["x"], couples_images=True)
-    scale = paddle.rsqrt(given["variance"].detach() + given["epsilon"])
-    if given["weight"] is not None:
-        scale = scale * given["weight"].detach()
-    shift = -given["mean"].detach() * scale
-    if given["bias"] is not None:
-        shift = shift + given["bias"].detach()
-    return Details(signal=given["x"], statistics=BatchStatistics(scale, shift))
+    return tuple(given.get(parameter) for parameter in PARAMETERS["batch_norm"])
+
+
+def _scale_and_shift(
+    mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """The affine map of a batch norm by its running statistics."""
+    with paddle.no_grad():
+        scale = paddle.rsqrt(variance + epsilon)
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale
+        return scale, shift if bias is None else shift + bias
 
 
 # ---- pools, reductions and permutations
@@ -231,16 +182,7 @@ def _permutation(name: str, function: Callable[..., Any], args: Any, kwargs: Any
 
 def _dropout(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind(name, function, args, kwargs)
-    return Details(signal=given["x"], is_active=_is_training(given) and float(given["p"]) > 0)
-
-
-def _is_training(given: Mapping[str, Any]) -> bool:
-    return bool(given["training"]) if "training" in given else not given.get("is_test", False)
-
-
-def _scales_in_evaluation(given: Mapping[str, Any]) -> bool:
-    """A dropout of mode ``downscale_in_infer`` multiplies by 1 - p outside of training."""
-    return str(given.get("mode", "")).endswith("in_infer") and not _is_training(given) and float(given["p"]) > 0
+    return Details(signal=given["x"], is_active=is_training(given) and float(given["p"]) > 0)
 
 
 def _signal(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Tensor:
@@ -259,7 +201,10 @@ _UNBOUNDED = 1e30
 
 def _attention(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind(name, function, args, kwargs)
-    return Details(is_active=bool(given.get("training", True)) and float(given.get("dropout_p", 0.0)) > 0)
+    is_active = bool(given.get("training", True)) and float(given.get("dropout_p", 0.0)) > 0
+    return Details(
+        is_active=is_active, equation="bqhd,bkhd,bkhv->bqhv" if name == "scaled_dot_product_attention" else None
+    )
 
 
 def _product(name: str, _: Callable[..., Any], args: Any, kwargs: Any) -> Details:
@@ -287,10 +232,6 @@ _PRODUCTS: Mapping[str, str | None] = {
     "linear": "...ij,...jk->...ik",  # by a weight that the network has computed
 }
 """Equations of matrix products; None where flags of the call decide."""
-
-_LAYOUT_KINDS = frozenset(
-    {Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.BATCH_NORM, Kind.MAX_POOL, Kind.AVERAGE_POOL, Kind.RESAMPLE}
-)
 
 _READERS: Mapping[Kind, Callable[[str, Callable[..., Any], Any, Any], Details]] = {
     Kind.CONVOLUTION: partial(_weighted, lambda _: 0),

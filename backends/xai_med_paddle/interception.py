@@ -17,11 +17,13 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 
 from xai_med.backend.framework import Observer
 from xai_med.backend.operations import Call, Kind
-from xai_med_paddle.aliases import Aliases
+from xai_med_paddle.aliases import MAY_SHARE, Aliases
+from xai_med_paddle.arguments import bind, has_parameter
 from xai_med_paddle.average_pool import exact_average_pool
 from xai_med_paddle.choke_points import Wrap, install, uninstall
-from xai_med_paddle.details import READ_KINDS, bind, kind_of_call, read, signature_of, uses_running_statistics
+from xai_med_paddle.details import READ_KINDS, read, uses_running_statistics
 from xai_med_paddle.hooks import attach
+from xai_med_paddle.kinds import correction
 from xai_med_paddle.table import EXPANDED, KINDS
 
 
@@ -39,7 +41,17 @@ _users = 0
 class _Described:
     """What the table says of one function."""
 
-    __slots__ = ("base", "function", "has_inplace_flag", "kind", "name", "read", "writes_in_place")
+    __slots__ = (
+        "base",
+        "correct",
+        "function",
+        "has_inplace_flag",
+        "is_expanded",
+        "kind",
+        "name",
+        "read",
+        "writes_in_place",
+    )
 
     def __init__(self, name: str, function: Callable[..., Any], *, is_legacy: bool) -> None:
         self.name, self.function = name, function
@@ -50,29 +62,29 @@ class _Described:
         self.kind = Kind.UNKNOWN if is_legacy and kind in READ_KINDS else kind
         # a batch norm writes into its statistics, not into its signal
         self.writes_in_place = name == "_setitem_dygraph" or (self.base != name and self.kind is not Kind.BATCH_NORM)
-        signature = signature_of(function)
-        self.has_inplace_flag = signature is not None and "inplace" in signature.parameters
+        self.has_inplace_flag = has_parameter("inplace", function)
+        self.is_expanded = self.base in EXPANDED
+        self.correct = correction(self.kind, self.base, function)
         self.read = partial(read, self.kind, self.base, function)
 
     def call(self, tracer: Observer, run: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Report one call to the tracer, which runs it as `run`."""
-        kind = kind_of_call(self.kind, self.base, self.function, args, kwargs)
-        if kind is Kind.LINEAR and tracer.depends_on_input(self.bind(args, kwargs)["weight"]):
-            kind = Kind.MATMUL  # the network has computed the weight, which is another signal then
-        reading = self.read if kind is self.kind else partial(read, kind, self.base, self.function)
-        in_place = self.writes_in_place or (self.has_inplace_flag and self.bind(args, kwargs)["inplace"])
-        expand = partial(_inside, tracer, run, args, kwargs) if self.base in EXPANDED else None
-        call = Call(self._kind(kind, tracer, args), self.name, run, args, kwargs, bool(in_place), reading, expand)
+        kind, reading, in_place = self.kind, self.read, self.writes_in_place
+        if self.correct is not None:
+            kind = self.correct(args, kwargs, tracer.depends_on_input)
+            if kind is not self.kind:
+                reading = partial(read, kind, self.base, self.function)
+        if self.has_inplace_flag:
+            in_place = in_place or bool(self.bind(args, kwargs)["inplace"])
+        expand = partial(_inside, tracer, run, args, kwargs) if self.is_expanded else None
+        call = Call(kind, self.name, run, args, kwargs, in_place, reading, expand)
         aliases = _local.aliases
-        aliases.check(call)
+        if aliases.are_spoiled:
+            aliases.check(call)
         result = tracer.call(call)
-        aliases.note(call, result)
+        if in_place or kind in MAY_SHARE:
+            aliases.note(call, result)
         return result
-
-    def _kind(self, kind: Kind, tracer: Observer, args: tuple[Any, ...]) -> Kind:
-        """A sum and a product at once has no rule where the summand is a signal too."""
-        is_sum = self.base in ("addmm", "baddbmm") and bool(args) and tracer.depends_on_input(args[0])
-        return Kind.UNKNOWN if is_sum else kind
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by parameter name."""
@@ -90,16 +102,20 @@ def _inside(tracer: Observer, run: Callable[..., Any], args: tuple[Any, ...], kw
 
 def _report_batch_norm(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
     """Paddle's batch norm returns its statistics as well, which are of no use to the tracer."""
-    extras: list[Any] = []
+    extras: tuple[Any, ...] = ()
 
     def normalise(*given: Any, **named: Any) -> Any:
-        if not uses_running_statistics(described.bind(given, named)):
-            # the running statistics would be updated, and an explanation changes nothing of the caller's
-            given = (given[0], given[1].clone(), given[2].clone(), *given[3:])
-        result, *extras[:] = described.function(*given, **named)
+        nonlocal extras
+        result, *extras = described.function(*given, **named)
         return result
 
-    return (described.call(tracer, normalise, args, kwargs), *extras)
+    def normalise_apart(*given: Any, **named: Any) -> Any:
+        # the running statistics would be updated, and an explanation changes nothing of the caller's
+        return normalise(given[0], given[1].clone(), given[2].clone(), *given[3:], **named)
+
+    keeps_statistics = uses_running_statistics(described.base, described.function, args, kwargs)
+    result = described.call(tracer, normalise if keeps_statistics else normalise_apart, args, kwargs)
+    return (result, *extras)
 
 
 def _report_assign_out(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
@@ -131,10 +147,6 @@ def _report_addmm(described: _Described, tracer: Observer, args: Any, kwargs: An
     return described.call(tracer, add, args, kwargs)
 
 
-def _report(described: _Described, tracer: Observer, args: Any, kwargs: Any) -> Any:
-    return described.call(tracer, described.function, args, kwargs)
-
-
 _SPECIAL = {
     "batch_norm": _report_batch_norm,
     "sync_batch_norm": _report_batch_norm,
@@ -146,17 +158,20 @@ _SPECIAL = {
 
 def _wrap_function(name: str, function: Callable[..., Any], *, is_legacy: bool) -> Callable[..., Any]:
     described = _Described(name, function, is_legacy=is_legacy)
-    report = _report if is_legacy else _SPECIAL.get(described.base, _report)
+    report = None if is_legacy else _SPECIAL.get(described.base)
+    call = described.call
 
     def reported(*args: Any, **kwargs: Any) -> Any:
         tracer = _local.tracer
         if tracer is None:
             return function(*args, **kwargs)
-        if kwargs.get("out") is not None:
+        if kwargs and kwargs.get("out") is not None:
             return _into(kwargs["out"], reported(*args, **{**kwargs, "out": None}))
         _local.tracer = None
         try:
-            return report(described, tracer, args, kwargs)
+            if report is not None:
+                return report(described, tracer, args, kwargs)
+            return call(tracer, function, args, kwargs)
         finally:
             _local.tracer = tracer
 

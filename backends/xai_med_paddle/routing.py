@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xai_med.backend.axes import moved_by_padding, untouched_by_index
+from xai_med.backend.axes import indexing, moved_by_padding
 from xai_med.backend.operations import NO_DETAILS, Details
 
 _COPIES = frozenset(
@@ -26,11 +26,14 @@ def routing(name: str, _: Callable[..., Any], args: tuple[Any, ...], kwargs: Map
     if name in _COPIES:
         return Details(untouched=every)
     if name == "_getitem_dygraph":
-        return Details(untouched=untouched_by_index(args[1], rank))
+        return indexing(args[1], rank)
     if name in _AXIS_POSITION:
         position = _AXIS_POSITION[name]
         axis = args[position] if len(args) > position else kwargs.get("axis", 0)
         return Details(untouched=every - {int(axis) % rank})
+    if name == "unbind":
+        axis = int(args[1] if len(args) > 1 else kwargs.get("axis", 0)) % rank
+        return Details(untouched=every - {axis}, dropped=frozenset({axis}))
     if name in ("pad", "pad3d"):
         widths = args[1] if len(args) > 1 else kwargs.get("pad", kwargs.get("paddings"))
         return (

@@ -36,11 +36,33 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     return None if inspect.Parameter.VAR_POSITIONAL in kinds else signature
 
 
-def bind(family: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by parameter name."""
+@lru_cache(maxsize=512)
+def _named_parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+    """Names in order, and defaults by name; None for built-in functions."""
     signature = signature_of(function)
     if signature is None:
+        return None
+    parameters = signature.parameters
+    named = (parameter for parameter in parameters.values() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY)
+    defaults = {name: each.default for name, each in parameters.items() if each.default is not inspect.Parameter.empty}
+    return tuple(parameter.name for parameter in named), defaults
+
+
+def bind(family: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by parameter name; not checked, as the function itself is called with the same ones."""
+    known = _named_parameters(function)
+    if known is None:
         return {**dict(zip(_PARAMETERS[family], args, strict=False)), **kwargs}
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
+    names, defaults = known
+    return {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+
+
+def flag(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Value of one boolean argument of a function written in Python; False where it is not given."""
+    if name in kwargs:
+        return bool(kwargs[name])
+    known = _named_parameters(function)
+    if known is None or name not in known[0]:
+        return False
+    position = known[0].index(name)
+    return bool(args[position] if position < len(args) else known[1].get(name, False))

@@ -56,18 +56,23 @@ def _weighted(
 
 def _batch_norm(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind("batch_norm", function, args, kwargs)
-    mean, variance = given.get("running_mean"), given.get("running_var")
-    if given.get("training") or mean is None or variance is None:
+    signal, mean = given.pop("input"), given.get("running_mean")  # the statistics must not keep the signal alive
+    if given.get("training") or mean is None or given.get("running_var") is None:
         updates = bool(given.get("training")) and mean is not None
-        return Details(signal=given["input"], couples_images=True, changes_model=updates)
+        return Details(signal=signal, couples_images=True, changes_model=updates)
+    return Details(signal=signal, statistics=BatchStatistics(partial(_scale_and_shift, given)))
+
+
+def _scale_and_shift(given: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The affine map of a batch norm by its running statistics."""
     with torch.no_grad():  # checkpointing counts what is saved for derivatives
-        scale = torch.rsqrt(variance + given.get("eps", 1e-5))
+        scale = torch.rsqrt(given["running_var"] + given.get("eps", 1e-5))
         if given.get("weight") is not None:
             scale = scale * given["weight"]
-        shift = -mean * scale
+        shift = -given["running_mean"] * scale
         if given.get("bias") is not None:
             shift = shift + given["bias"]
-    return Details(signal=given["input"], statistics=BatchStatistics(scale, shift))
+    return scale, shift
 
 
 def _average_pool(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
@@ -146,7 +151,7 @@ def _attention(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
         given = bind("multi_head_attention_forward", function, args, kwargs)
         return Details(is_active=bool(given["training"]) and given["dropout_p"] > 0)
     probability = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)
-    return Details(is_active=probability > 0)
+    return Details(is_active=probability > 0, equation="...qd,...kd,...kv->...qv")
 
 
 def _product(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:

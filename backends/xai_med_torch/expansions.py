@@ -107,12 +107,14 @@ _EXPANSIONS: Mapping[str, tuple[Callable[[Mapping[str, Any]], Any], tuple[str, .
 _SYNONYMS = {"mat1": "first", "mat2": "second", "batch1": "first", "batch2": "second"}
 
 
+FUSED = frozenset(_EXPANSIONS)
+"""Functions that are made of elementary operations."""
+
+
 def expansion(
     name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Callable[[], Any] | None:
-    """A function that runs one call as elementary operations; None where it is elementary itself."""
-    if name not in _EXPANSIONS:
-        return None
+) -> Callable[[], Any]:
+    """A function that runs one call of a fused function as elementary operations."""
     run, parameters = _EXPANSIONS[name]
     if not parameters:
         return lambda: run(bind(name, function, args, kwargs))

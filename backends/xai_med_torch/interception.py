@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from xai_med.backend.framework import Observer
 from xai_med.backend.operations import Call, Kind
-from xai_med_torch.arguments import signature_of
+from xai_med_torch.arguments import flag, signature_of
 from xai_med_torch.details import read
-from xai_med_torch.expansions import expansion
+from xai_med_torch.expansions import FUSED, expansion
 from xai_med_torch.hooks import HOOKING, attach
 from xai_med_torch.surroundings import model_context
 from xai_med_torch.table import KINDS, SILENT
@@ -24,7 +24,7 @@ from xai_med_torch.table import KINDS, SILENT
 class _Described:
     """What the table says of one function object, found once."""
 
-    __slots__ = ("has_inplace_flag", "is_silent", "kind", "name", "read", "writes_in_place")
+    __slots__ = ("has_inplace_flag", "is_fused", "is_silent", "kind", "name", "read", "writes_in_place")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if isinstance(function, OpOverload):  # as an exported program calls it: aten.mean.dim for torch.mean
@@ -35,6 +35,7 @@ class _Described:
             name = {"T": "permute_all", "mT": "transpose_last", "H": "permute_all"}.get(name, name)
         self.name = name
         self.is_silent = name in SILENT
+        self.is_fused = name in FUSED
         is_operator = name.startswith("__")
         self.writes_in_place = (name.endswith("_") and not is_operator) or name in (
             "__iadd__",
@@ -66,6 +67,7 @@ class Interception(TorchFunctionMode):
     def __init__(self, tracer: Observer) -> None:
         super().__init__()
         self._tracer = tracer
+        self.has_hooks = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -73,10 +75,13 @@ class Interception(TorchFunctionMode):
         """Run one call, through the tracer unless it only looks at a tensor."""
         described = _describe(func)
         kwargs = kwargs or {}
-        if getattr(_active, "tracer", None) is None:  # the tracer's own operations
+        if _active.tracer is None:  # the tracer's own operations
             return func(*args, **kwargs)
         if described.is_silent:
-            return attach(described.name, func, args, kwargs) if described.name in HOOKING else func(*args, **kwargs)
+            if described.name not in HOOKING:
+                return func(*args, **kwargs)
+            self.has_hooks = True
+            return attach(described.name, func, args, kwargs)
         if kwargs.get("out") is not None:
             return self._into(kwargs["out"], func, types, args, kwargs)
         context = model_context(args)
@@ -88,21 +93,13 @@ class Interception(TorchFunctionMode):
     def _report(
         self, described: _Described, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        in_place = described.writes_in_place or (described.has_inplace_flag and _inplace(func, args, kwargs))
+        in_place = described.writes_in_place or (described.has_inplace_flag and flag("inplace", func, args, kwargs))
         if in_place and not args:  # the core looks for what is written in the first place
             first, *_ = (name for name in ("input", "self") if name in kwargs)
             args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
+        expand = self._expansion(described, args, kwargs) if described.is_fused else None
         return self._tracer.call(
-            Call(
-                kind=described.kind,
-                name=described.name,
-                function=func,
-                args=tuple(args),
-                kwargs=kwargs,
-                writes_in_place=in_place,
-                read=described.read,
-                expand=self._expansion(described, args, kwargs),
-            )
+            Call(described.kind, described.name, func, tuple(args), kwargs, in_place, described.read, expand)
         )
 
     def _into(
@@ -119,13 +116,9 @@ class Interception(TorchFunctionMode):
             self.__torch_function__(torch.Tensor.copy_, types, (target, value))
         return type(result)(out) if isinstance(result, tuple) else out
 
-    def _expansion(
-        self, described: _Described, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Callable[[], Any] | None:
+    def _expansion(self, described: _Described, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any]:
         """How to run a fused function as elementary operations, each of which is reported."""
         run = expansion(described.name, described.read.args[1], args, kwargs)
-        if run is None:
-            return None
 
         def reported() -> Any:
             with self:
@@ -134,27 +127,24 @@ class Interception(TorchFunctionMode):
         return reported
 
 
-def _inplace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    if "inplace" in kwargs:
-        return bool(kwargs["inplace"])
-    signature = signature_of(function)
-    return bool(signature is not None and signature.bind(*args, **kwargs).arguments.get("inplace", False))
+class _Active(threading.local):
+    tracer: Observer | None = None
 
 
-_active = threading.local()
+_active = _Active()
 _lock = threading.Lock()
 _users = 0
 _handles: list[Any] = []
 
 
 def _before(module: torch.nn.Module, _: Any) -> None:
-    tracer = getattr(_active, "tracer", None)
+    tracer = _active.tracer
     if tracer is not None:
         tracer.enter_module(module)
 
 
 def _after(module: torch.nn.Module, _: Any, output: Any) -> Any:
-    tracer = getattr(_active, "tracer", None)
+    tracer = _active.tracer
     if tracer is None:
         return None
     _active.tracer = None
@@ -174,7 +164,7 @@ def module_events(tracer: Observer) -> Iterator[None]:
             _handles.append(torch_module.register_module_forward_pre_hook(_before))
             _handles.append(torch_module.register_module_forward_hook(_after))
         _users += 1
-    previous = getattr(_active, "tracer", None)
+    previous = _active.tracer
     _active.tracer = tracer
     try:
         yield
@@ -188,7 +178,7 @@ def module_events(tracer: Observer) -> Iterator[None]:
 
 
 @contextmanager
-def intercepted(tracer: Observer) -> Iterator[None]:
+def intercepted(tracer: Observer) -> Iterator[Interception]:
     """Report every operation and module of this thread to `tracer`."""
-    with module_events(tracer), Interception(tracer):
-        yield
+    with module_events(tracer), Interception(tracer) as interception:
+        yield interception

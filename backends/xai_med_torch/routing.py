@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xai_med.backend.axes import moved_by_padding, untouched_by_index
+from xai_med.backend.axes import indexing, moved_by_padding
 from xai_med.backend.operations import NO_DETAILS, Details
 
 _COPIES = frozenset(
@@ -34,11 +34,14 @@ def routing(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     if name in _COPIES:
         return Details(untouched=every)
     if name == "__getitem__":
-        return Details(untouched=untouched_by_index(args[1], rank))
+        return indexing(args[1], rank)
     if name in _ALONG_ONE_AXIS:
         position, default = _ALONG_ONE_AXIS[name]
         axis = args[position] if len(args) > position else kwargs.get("dim", kwargs.get("axis", default))
         return Details(untouched=every - {int(axis) % rank})
+    if name in ("unbind", "select"):
+        axis = int(args[1] if len(args) > 1 else kwargs.get("dim", 0)) % rank
+        return Details(untouched=every - {axis}, dropped=frozenset({axis}))
     if name == "pad":
         return Details(untouched=every - moved_by_padding(args[1] if len(args) > 1 else kwargs["pad"], rank))
     if name == "expand_as":

@@ -45,8 +45,9 @@ def model_context(args: tuple[Any, ...]) -> AbstractContextManager[None] | None:
 
     Autocast is left where the call's own tensors differ in dtype and need it.
     """
-    is_cast = any(torch.is_autocast_enabled(name) for name in _DEVICES) and len(_floating_dtypes(args)) < 2
+    is_cast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
     is_inference = torch.is_inference_mode_enabled()
+    is_cast = is_cast and len(_floating_dtypes(args)) < 2
     if not (is_cast or is_inference):
         return None
     return _both(

@@ -1,6 +1,7 @@
 """PyTorch's implementation of the tensor operations."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -101,11 +102,17 @@ class TorchTensors:
         """Detach."""
         return tensor.detach()
 
+    def carry(self, surrogate: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Overwrite the surrogate's values out of sight of its derivatives; one pass over memory instead of two."""
+        if not surrogate.requires_grad:
+            return value.clone()
+        surrogate.detach().copy_(value)
+        return surrogate
+
     def rectify_cotangent(self, tensor: torch.Tensor) -> torch.Tensor:
         """Let only the positive part of a cotangent through."""
-        if tensor.requires_grad:
-            tensor.register_hook(lambda cotangent: cotangent.clamp(min=0))  # type: ignore[no-untyped-call]
-        return tensor
+        rectified: torch.Tensor = RectifiedCotangent.apply(tensor)  # type: ignore[no-untyped-call]
+        return rectified
 
     def from_numpy(self, array: Array, like: torch.Tensor) -> torch.Tensor:
         """Copy; floating kinds take the dtype of `like`."""
@@ -125,7 +132,7 @@ class TorchTensors:
 
     def dtype(self, tensor: torch.Tensor) -> str:
         """Name of the dtype."""
-        return str(tensor.dtype).removeprefix("torch.")
+        return _name(tensor.dtype)
 
     def cast(self, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
         """Convert."""
@@ -134,6 +141,25 @@ class TorchTensors:
     def device(self, tensor: torch.Tensor) -> str:
         """Name of the device."""
         return str(tensor.device)
+
+
+class RectifiedCotangent(torch.autograd.Function):
+    """The same values; only the positive part of a cotangent passes."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:  # noqa: ARG004 (nothing is saved)
+        """Copy, as the model may write into the result."""
+        return tensor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor) -> torch.Tensor:  # noqa: ARG004
+        """Rectify."""
+        return cotangent.clamp(min=0)
+
+
+@lru_cache(maxsize=64)
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 TENSORS = TorchTensors()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 GRADIENT, GRAD_CAM, CAM, LRP, CLEAR = (
     f"tests/test_method_{name}.py" for name in ("gradient", "grad_cam", "cam", "lrp", "clear")
 )
+REVERSE = "tests/test_torch_reverse.py"
 BAD_INPUT, UNCHANGED, ARCHITECTURES = (
     f"tests/test_{name}.py" for name in ("bad_input", "caller_unchanged", "architectures")
 )
@@ -54,8 +55,8 @@ FAULTS = (
     Fault(
         "grad_cam_mean_over_fewer_axes",
         "xai_med/methods/grad_cam.py",
-        "weights = [tensors.mean(gradient, space) for gradient in gradients]",
-        "weights = [tensors.sum(gradient, space) for gradient in gradients]",
+        "weights.append(tensors.mean(gradient, space))",
+        "weights.append(tensors.sum(gradient, space))",
         "weights of Grad-CAM are the mean of the gradients over space, not their sum",
         (GRAD_CAM,),
     ),
@@ -111,8 +112,8 @@ FAULTS = (
     Fault(
         "z_plus_without_negative_inputs",
         "xai_med/rules/z_plus.py",
-        "if bool((signal < 0).any()):",
-        "if bool((signal < 0).any()) and signal is None:",
+        "return not bool(smallest < 0)",
+        "return True",
         "z+ holds for inputs of either sign",
         (LRP,),
     ),
@@ -143,7 +144,7 @@ FAULTS = (
     Fault(
         "surrogate_with_another_value",
         "xai_med/rules/stabilise.py",
-        "return surrogate + tensors.stop_gradient(value - surrogate)",
+        "return tensors.carry(surrogate, tensors.stop_gradient(value))",
         "return surrogate",
         "a surrogate keeps the value of its operation",
         (LRP,),
@@ -151,8 +152,8 @@ FAULTS = (
     Fault(
         "share_not_held_fixed",
         "xai_med/rules/stabilise.py",
-        "share = tensors.stop_gradient(value) / stabilise(parts, epsilon, tensors)",
-        "share = tensors.stop_gradient(value) / (parts + epsilon)",
+        "denominator = tensors.stop_gradient(parts) + epsilon",
+        "denominator = parts + epsilon",
         "denominators are held fixed",
         (LRP,),
     ),
@@ -217,7 +218,7 @@ FAULTS = (
     ),
     Fault(
         "nan_weights_accepted_in_torch",
-        "backends/xai_med_torch/framework.py",
+        "backends/xai_med_torch/weights.py",
         "if sums and not bool(torch.isfinite(",
         "if sums and not bool(torch.isreal(",
         "weights that are not finite are refused",
@@ -225,9 +226,9 @@ FAULTS = (
     ),
     Fault(
         "nan_weights_accepted_in_paddle",
-        "backends/xai_med_paddle/framework.py",
-        "if sums and not bool(paddle.isfinite(",
-        "if sums and not bool(paddle.isreal(",
+        "backends/xai_med_paddle/weights.py",
+        "if not all(_have_finite_sums(",
+        "if False and not all(_have_finite_sums(",
         "weights that are not finite are refused",
         (BAD_INPUT,),
     ),
@@ -316,10 +317,43 @@ FAULTS = (
     Fault(
         "threads_share_a_tracer_in_torch",
         "backends/xai_med_torch/interception.py",
-        "_active = threading.local()",
-        "_active = type('Shared', (), {})()",
+        "class _Active(threading.local):",
+        "class _Active:",
         "threads that share a model get their own maps",
         ("tests/test_threads_interleaved.py",),
+    ),
+    # ---- the reverse pass for many classes
+    Fault(
+        "written_weights_are_not_read_again_in_torch",
+        "backends/xai_med_torch/weights.py",
+        "if looked is None or looked.version != tensor._version or looked.address",
+        "if looked is None or looked.address",
+        "weights that were written are read again",
+        (BAD_INPUT,),
+    ),
+    Fault(
+        "reverse_pass_ignores_the_rectifier",
+        "backends/xai_med_torch/reverse/local.py",
+        "is_on = (result > 0)",
+        "is_on = (result >= 0)",
+        "all classes at once equal one by one",
+        (REVERSE,),
+    ),
+    Fault(
+        "reverse_pass_writes_what_is_shared",
+        "backends/xai_med_torch/reverse/local.py",
+        "    if len(asked) > 1:\n        held.is_own = False\n    return [held if",
+        "    return [held if",
+        "cotangents of several ways are added, not mixed",
+        (REVERSE,),
+    ),
+    Fault(
+        "reverse_pass_forgets_broadcasting",
+        "backends/xai_med_torch/reverse/batched.py",
+        "value = held.value.sum(axes, keepdim=True) if axes else held.value",
+        "value = held.value.mean(axes, keepdim=True) if axes else held.value",
+        "broadcasting is undone by a sum",
+        (REVERSE,),
     ),
     # ---- checks
     Fault(

@@ -5,8 +5,9 @@ tokens), so each operation's effect on the meaning of axes is followed through t
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from xai_med.backend.operations import Details, Kind
+from xai_med.backend.operations import NO_DETAILS, Details, Kind
 from xai_med.backend.record import AxisNames, Node
 
 _CHANNELS_FIRST = frozenset(
@@ -28,9 +29,11 @@ _SAME_AXES = frozenset(
         Kind.DETACH,
     }
 )
+_PRODUCTS = frozenset({Kind.MATMUL, Kind.ATTENTION})
 _ROUTED = frozenset({Kind.CONCATENATE, Kind.ROUTING})
 
 
+@lru_cache(maxsize=8)
 def image_axes(space: int) -> AxisNames:
     """Names of the axes of a channels-first tensor with `space` space axes."""
     return ("N", "C", *(str(axis) for axis in range(space)))
@@ -57,20 +60,27 @@ def result_axes(
     space : int
         Number of space axes of the network's input.
     """
+    main = parents[0]
+    if kind in _SAME_AXES and len(parents) == 1 and main.shape == shape:
+        return main.axes
     unknown = ("?",) * len(shape)
     if kind in _CHANNELS_FIRST:
-        source = parents[0].axes
+        source = main.axes
         if source == image_axes(space) and len(source) == len(shape):
             return source
-        return (source[0], *unknown[1:]) if source and shape and shape[0] == parents[0].shape[0] else unknown
+        return (source[0], *unknown[1:]) if source and shape and shape[0] == main.shape[0] else unknown
     largest = max(parents, key=lambda node: len(node.axes))
     source = largest.axes
     if kind in _SAME_AXES:
         return _broadcast(parents, shape) if len(source) == len(shape) else unknown
     if kind in _ROUTED:
         untouched = details.untouched if details.untouched is not None else frozenset[int]()
-        if len(source) != len(shape):
+        if len(source) - len(details.dropped) != len(shape):
             return unknown
+        if details.dropped:
+            return tuple(
+                name if axis in untouched else "?" for axis, name in enumerate(source) if axis not in details.dropped
+            )
         # the order of channels does not matter to a map, the place of an image or a cell does
         return tuple(
             name if axis in untouched or name == "C" or largest.shape[axis] == shape[axis] == 1 else "?"
@@ -87,7 +97,24 @@ def result_axes(
         return tuple(name for axis, name in enumerate(source) if axis not in details.reduced)
     if kind is Kind.RESHAPE:
         return _reshaped(source, largest.shape, shape)
+    if kind in _PRODUCTS and details.equation is not None:
+        return _by_images(details.equation, parents, shape)
     return unknown
+
+
+def _by_images(equation: str, parents: Sequence[Node], shape: tuple[int, ...]) -> AxisNames:
+    """Names of a product that is made for each entry of the first axis: images stay apart, the rest is unknown."""
+    given, _, result = equation.replace(" ", "").partition("->")
+    leads = {term[:1] for term in (*given.split(","), result)}
+    is_apart = (
+        len(leads) == 1
+        and len(shape) > 2
+        and all(
+            len(parent.shape) == len(shape) and parent.axes[0] == "N" and parent.shape[0] == shape[0]
+            for parent in parents
+        )
+    )
+    return ("N" if is_apart else "?", *("?",) * (len(shape) - 1)) if shape else ()
 
 
 def _broadcast(parents: Sequence[Node], shape: tuple[int, ...]) -> AxisNames:
@@ -103,16 +130,20 @@ def _broadcast(parents: Sequence[Node], shape: tuple[int, ...]) -> AxisNames:
     return tuple(names)
 
 
-def untouched_by_index(index: object, rank: int) -> frozenset[int] | None:
-    """Axes that indexing leaves alone: full slices; None where axes come or go, or the index is not plain."""
+def indexing(index: object, rank: int) -> Details:
+    """Axes that indexing leaves alone, full slices, and those that it drops; nothing where the index is not plain."""
     parts = list(index) if isinstance(index, tuple) else [index]
     if any(part is Ellipsis for part in parts):
         place = next(number for number, part in enumerate(parts) if part is Ellipsis)
         parts[place : place + 1] = [slice(None)] * (rank - len(parts) + 1)
-    if len(parts) > rank or any(part is None or isinstance(part, int | bool) for part in parts):
-        return None
+    if len(parts) > rank or any(part is None or isinstance(part, bool) for part in parts):
+        return NO_DETAILS
     parts += [slice(None)] * (rank - len(parts))
-    return frozenset(axis for axis, part in enumerate(parts) if isinstance(part, slice) and part == slice(None))
+    untouched = (axis for axis, part in enumerate(parts) if isinstance(part, slice) and part == slice(None))
+    dropped = frozenset(axis for axis, part in enumerate(parts) if isinstance(part, int))
+    if dropped and not all(isinstance(part, slice | int) for part in parts):
+        return NO_DETAILS  # beside an index of several places, whose axis may come to stand elsewhere
+    return Details(untouched=frozenset(untouched), dropped=dropped)
 
 
 def moved_by_padding(widths: Sequence[int], rank: int) -> frozenset[int]:

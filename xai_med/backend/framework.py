@@ -1,6 +1,6 @@
 """What an adapter supplies: a framework's automatic differentiation, interception and models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -104,16 +104,20 @@ class Framework(Protocol):
         ...
 
     def pullback(
-        self, outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool, differentiable: bool
-    ) -> Tensor | None:
-        """One vector-Jacobian product; None where `outputs` does not depend on `to`.
+        self, outputs: Tensor, cotangents: Iterable[Tensor], to: Tensor, *, differentiable: bool
+    ) -> Iterator[Tensor] | None:
+        """Vector-Jacobian products over one graph; None where `outputs` does not depend on `to`.
 
         Parameters
         ----------
-        keep : bool
-            Whether the graph is needed again.
+        outputs : tensor
+            What cotangents are given for.
+        cotangents : iterable of tensor
+            Each of the shape of `outputs`; taken one after the other, so that they need not be there all at once.
+        to : tensor
+            Where differentiation began.
         differentiable : bool
-            Whether the result itself can be differentiated.
+            Whether the results themselves can be differentiated; the graph is then kept.
 
         Raises
         ------
@@ -128,18 +132,23 @@ class Framework(Protocol):
         """Shield a computation from the caller's context: no gradients, no autocast, no inference mode."""
         ...
 
-    def evaluation_mode(self, model: Any) -> AbstractContextManager[bool]:
-        """Put every part of the model in evaluation mode and back; yields whether any part was in training."""
-        ...
-
     def intercepted(self, observer: Observer) -> AbstractContextManager[None]:
         """Report every operation and module of this thread to `observer`."""
         ...
 
     # ---- looking at a model
 
-    def check_model(self, model: Any) -> Inventory:
+    def check_model(self, model: Any, layers: Mapping[str, Any], *, afresh: bool) -> Inventory:
         """Refuse what cannot be explained; tell what was looked at.
+
+        Parameters
+        ----------
+        model : object
+            The caller's.
+        layers : mapping of str to object
+            All of its parts, as `layers` gives them.
+        afresh : bool
+            Look at every value, also of tensors that were found finite before and not written since.
 
         Raises
         ------

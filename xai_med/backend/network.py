@@ -144,8 +144,14 @@ class Network(Protocol):
         """Run the model in evaluation mode as it is, with nobody watching: what traces are compared with."""
         ...
 
-    def check(self) -> Inventory:
-        """Refuse a model that cannot be explained (see `Framework.check_model`)."""
+    def check(self, *, afresh: bool = False) -> Inventory:
+        """Refuse a model that cannot be explained (see `Framework.check_model`).
+
+        Parameters
+        ----------
+        afresh : bool
+            Look at every weight, also at those that were found finite before and not written since.
+        """
         ...
 
     def batch(self, x: Any) -> Tensor:

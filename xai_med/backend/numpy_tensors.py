@@ -13,7 +13,7 @@ class NumpyTensors:
 
     def einsum(self, equation: str, *operands: Array) -> Array:
         """Einstein summation."""
-        return np.asarray(np.einsum(equation, *operands, optimize=len(operands) > 2))
+        return np.asarray(np.einsum(equation, *operands, optimize=len(operands) > 1))  # by matrix products
 
     def relu(self, tensor: Array) -> Array:
         """max(x, 0)."""
@@ -90,6 +90,10 @@ class NumpyTensors:
     def stop_gradient(self, tensor: Array) -> Array:
         """Return the values unchanged."""
         return tensor
+
+    def carry(self, surrogate: Array, value: Array) -> Array:  # noqa: ARG002 (nothing has derivatives)
+        """The values alone."""
+        return np.array(value)
 
     def rectify_cotangent(self, tensor: Array) -> Array:
         """Return the values unchanged."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from xai_med.backend.tensors import Tensor
@@ -41,6 +42,9 @@ class Kind(Enum):
     RANDOM = "random"
     UNKNOWN = "unknown"
 
+    # each operation of a model is looked up in several sets of kinds, and the hash of `Enum` is written in Python
+    __hash__ = object.__hash__
+
 
 LINEAR_OR_ROUTING = frozenset(
     {
@@ -63,12 +67,31 @@ LINEAR_OR_ROUTING = frozenset(
 """Kinds through which relevance passes by differentiation alone (METHODS: gradient x input of a homogeneous map)."""
 
 
-@dataclass(frozen=True, eq=False)
 class BatchStatistics:
-    """The affine map of a batch norm in evaluation mode, per channel: ``x * scale + shift``."""
+    """The affine map of a batch norm in evaluation mode, per channel: ``x * scale + shift``.
 
-    scale: Tensor
-    shift: Tensor
+    Parameters
+    ----------
+    read : callable
+        Gives scale and shift, each of shape (C,); asked only where a rule needs them.
+    """
+
+    def __init__(self, read: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _both(self) -> tuple[Tensor, Tensor]:
+        return self._read()
+
+    @property
+    def scale(self) -> Tensor:
+        """Factor of each channel."""
+        return self._both[0]
+
+    @property
+    def shift(self) -> Tensor:
+        """Summand of each channel."""
+        return self._both[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +119,11 @@ class Spread:
     scale: Tensor | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Details:
     """What an adapter reads off one call; a field stays None where it does not apply.
+
+    Not frozen, as one is made for every operation of a model, and the record forgets `signal`.
 
     Parameters
     ----------
@@ -138,8 +163,10 @@ class Details:
         Whether the call writes into the model, as a batch norm that updates its running statistics.
     untouched : frozenset of int or None
         Of a routing: axes along which every value stays where it is; None where this could not be read.
+    dropped : frozenset of int
+        Of a routing: axes of which one place was taken, so that they are gone.
     equation : str or None
-        Of a matrix product, in Einstein's notation, for its operands in the order of the call.
+        Of a matrix product or an attention, in Einstein's notation, for its operands in the order of the call.
     """
 
     signal: Tensor | None = None
@@ -160,15 +187,16 @@ class Details:
     couples_images: bool = False
     changes_model: bool = False
     untouched: frozenset[int] | None = None
+    dropped: frozenset[int] = frozenset()
     equation: str | None = None
 
 
 NO_DETAILS = Details()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
-    """One function call of the running model, as an adapter saw it.
+    """One function call of the running model, as an adapter saw it; made for every operation, and so not frozen.
 
     Parameters
     ----------

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xai_med.backend.operations import NO_DETAILS, Details, Kind
-from xai_med.backend.places.moves import Move
+
+if TYPE_CHECKING:
+    from xai_med.backend.places.moves import Move
 
 AxisNames = tuple[str, ...]
 """``"N"``, ``"C"``, then ``"0"``, ``"1"``, ``"2"`` for space, ``"?"`` for an axis of unknown meaning."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
-    """One operation that depends on the network's input.
+    """One operation that depends on the network's input; made for every operation, and so not frozen.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ class Node:
     details: Details = NO_DETAILS
     output: int = 0
     outputs: int = 1
-    move: Move | None = field(default=None, repr=False)
+    move: "Move | None" = field(default=None, repr=False)
 
     def ancestors(self, *, differentiable_only: bool = False, carrying_only: bool = False) -> Iterator["Node"]:
         """All nodes that this one was computed from, itself included, latest first.

@@ -1,6 +1,7 @@
 """The abstract tensor backend: few operations, each with one meaning, the same in every framework."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -100,6 +101,10 @@ class Tensors(Protocol):
         """Return the same values; derivatives end here."""
         ...
 
+    def carry(self, surrogate: Tensor, value: Tensor) -> Tensor:
+        """Return exactly the values of `value` with the derivatives of `surrogate`, whose memory may be taken."""
+        ...
+
     def rectify_cotangent(self, tensor: Tensor) -> Tensor:
         """Return the same values; a cotangent that comes back is replaced by its positive part."""
         ...
@@ -127,7 +132,7 @@ class Tensors(Protocol):
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
     """Sizes of a native tensor as plain integers."""
-    return tuple(int(size) for size in tensor.shape)
+    return tuple(map(int, tensor.shape))
 
 
 def precision(dtype: str) -> float:
@@ -135,6 +140,7 @@ def precision(dtype: str) -> float:
     return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
 
 
+@lru_cache(maxsize=256)
 def is_floating(dtype: str) -> bool:
     """Whether a dtype name, as `Tensors.dtype` gives it, is a kind of floating point."""
     if dtype in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):

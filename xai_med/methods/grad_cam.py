@@ -11,7 +11,7 @@ from xai_med.backend.places.tokens import before_moves, token_features
 from xai_med.backend.pooling import leaves_space
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtLayer, AtPool
-from xai_med.backend.tensors import Tensor, shape_of
+from xai_med.backend.tensors import shape_of
 from xai_med.checks import Check
 from xai_med.errors import LayerError
 from xai_med.maps.activation import class_activation_map
@@ -102,17 +102,19 @@ def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
             _refuse_several(explained.logits.node, trace.captured_node, trace)
         tensors, features = trace.tensors, trace.captured
         space = tuple(range(2, len(shape_of(features))))
-        gradients = list(
-            trace.pullback(
-                explained.selection.outputs,
-                request.cotangents(explained, trace),
-                features,
-                differentiable=request.differentiable,
-            )
-        )
-        if request.layer is not None and trace.lattice is not None:
-            _refuse_behind_places(request, explained.logits.node, gradients, trace)
-        weights = [tensors.mean(gradient, space) for gradient in gradients]
+        asks_places = request.layer is not None and trace.lattice is not None
+        arrives = False
+        weights = []
+        for gradient in trace.pullback(
+            explained.selection.outputs,
+            request.cotangents(explained, trace),
+            features,
+            differentiable=request.differentiable,
+        ):
+            arrives = arrives or (asks_places and bool(tensors.to_numpy(gradient).any()))
+            weights.append(tensors.mean(gradient, space))
+        if asks_places and not arrives:
+            _refuse_behind_places(request, explained.logits.node, trace)
         if not request.differentiable:
             features = tensors.stop_gradient(features)
         maps = class_activation_map(features, tensors.stack(weights, 1), tensors=tensors)
@@ -143,10 +145,8 @@ def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
         return Attribution(maps, placed, explained, layer=name, checks=checks)
 
 
-def _refuse_behind_places(request: Request, logits: Node, gradients: list[Tensor], trace: Trace) -> None:
+def _refuse_behind_places(request: Request, logits: Node, trace: Trace) -> None:
     """Refuse a layer of tokens of which only those go on that lie nowhere in the image."""
-    if any(trace.tensors.to_numpy(gradient).any() for gradient in gradients):
-        return
     last = token_features(logits, Locator(trace, request.batch), trace)
     if last is not None and trace.captured_node is not None and last.index < trace.captured_node.index:
         raise LayerError(

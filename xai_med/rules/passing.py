@@ -31,5 +31,5 @@ class Pass:
         signal = operation.inputs[0]
         fixed = tensors.stop_gradient(signal)
         is_off = tensors.abs(fixed) < _SMALLEST
-        ratio = operation.value / tensors.where(is_off, fixed * 0 + 1, fixed)
-        return carry(signal * tensors.where(is_off, ratio * 0, ratio), operation.value, tensors)
+        share = tensors.where(is_off, 0.0, operation.value / tensors.where(is_off, 1.0, fixed))
+        return carry(signal * share, operation.value, tensors)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
 from xai_med.backend.tensors import Tensor, Tensors
-from xai_med.rules.stabilise import carry
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class IdentityReLU:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the ReLU's value with the derivative of the identity."""
-        return carry(operation.inputs[0], operation.value, tensors)
+        return _with_derivative_of(operation.inputs[0], operation.value, tensors)
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class DeconvReLU:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the ReLU's value; the cotangent is rectified instead of masked."""
-        return tensors.rectify_cotangent(carry(operation.inputs[0], operation.value, tensors))
+        return tensors.rectify_cotangent(_with_derivative_of(operation.inputs[0], operation.value, tensors))
 
 
 @dataclass(frozen=True)
@@ -41,3 +40,8 @@ class GuidedReLU:
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the ReLU's value; the cotangent is rectified and masked."""
         return tensors.rectify_cotangent(operation.apply(*operation.inputs))
+
+
+def _with_derivative_of(signal: Tensor, value: Tensor, tensors: Tensors) -> Tensor:
+    """The ReLU's value with the derivative of the identity."""
+    return tensors.carry(signal * 1, tensors.stop_gradient(value))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
-from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tensors import Tensor, Tensors, shape_of
 from xai_med.errors import UnsupportedOperationError
 from xai_med.rules.stabilise import redistribute
 
@@ -34,9 +34,15 @@ class ZPlus:
             raise UnsupportedOperationError(f"z_plus needs an operation with weights, {operation.name} has none")
         weight = details.weight
         bias = None if details.bias is None else tensors.relu(details.bias)
-        positive = details.linear_map(tensors.relu(signal), tensors.relu(weight), bias)
-        if bool((signal < 0).any()):
-            positive = positive + details.linear_map(
+        if _is_nowhere_negative(signal, tensors):
+            positive = details.linear_map(signal, tensors.relu(weight), bias)
+        else:
+            positive = details.linear_map(tensors.relu(signal), tensors.relu(weight), bias) + details.linear_map(
                 tensors.clip(signal, high=0.0), tensors.clip(weight, high=0.0), None
             )
-        return redistribute(positive, operation.value, self.epsilon, tensors)
+        return redistribute(positive, operation.value, self.epsilon, tensors, is_positive=True)
+
+
+def _is_nowhere_negative(signal: Tensor, tensors: Tensors) -> bool:
+    smallest = tensors.amin(tensors.stop_gradient(signal), tuple(range(len(shape_of(signal)))))
+    return not bool(smallest < 0)

@@ -58,6 +58,10 @@ class _FixingTensors:
         """Hold fixed, over all runs."""
         return self._parts.keep(self._tensors.stop_gradient(tensor))
 
+    def carry(self, surrogate: Tensor, value: Tensor) -> Tensor:
+        """Carry what was missing in the first run, so that the value moves as the surrogate does."""
+        return surrogate + self.stop_gradient(value - surrogate)
+
 
 @dataclass(frozen=True, eq=False)
 class _Frozen:

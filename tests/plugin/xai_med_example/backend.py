@@ -83,7 +83,7 @@ class NumpyNetwork:
         """Run the model with nobody watching."""
         return NumpyModel(self._blueprint)(batch)
 
-    def check(self) -> Inventory:
+    def check(self, *, afresh: bool = False) -> Inventory:
         """Refuse a blueprint that is not sound, and weights that are not finite; tell what was looked at."""
         check_blueprint(self._blueprint)
         weights = weights_of(self._blueprint)

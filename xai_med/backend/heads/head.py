@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from xai_med.backend.axes import image_axes
 from xai_med.backend.heads.affine import mixes_channels, obstacle
 from xai_med.backend.heads.entrance import Ending, at_common_source, where_space_ends
@@ -188,8 +190,19 @@ def find_head(trace: Trace, logits: Node) -> Head:
 
 def class_weights(head: Head, coefficients: Array, trace: Trace) -> Tensor:
     """Weights of the features for each explained score, (N, K, C)."""
-    given = trace.tensors.from_numpy(coefficients, head.features)
-    return given if head.weight is None else trace.tensors.einsum("nkj,jc->nkc", given, head.weight)
+    tensors, (images, count, _) = trace.tensors, coefficients.shape
+    if not (coefficients == coefficients[:1]).all():
+        given = tensors.from_numpy(coefficients, head.features)
+        return given if head.weight is None else tensors.einsum("nkj,jc->nkc", given, head.weight)
+    rows = coefficients[0]  # the same scores of every image: their weights are made once
+    classes = rows.argmax(axis=1)
+    if head.weight is None:
+        weights = tensors.from_numpy(rows, head.features)
+    elif (rows == np.eye(rows.shape[1], dtype=rows.dtype)[classes]).all():
+        weights = tensors.take(head.weight, classes.tolist(), 0)
+    else:
+        weights = tensors.einsum("kj,jc->kc", tensors.from_numpy(rows, head.features), head.weight)
+    return tensors.broadcast(tensors.reshape(weights, (1, count, -1)), (images, count, shape_of(weights)[1]))
 
 
 def _head(trace: Trace, pool: Pool, entering: Tensor, linear: Node | None) -> Head | None:

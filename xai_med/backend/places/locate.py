@@ -12,7 +12,7 @@ from xai_med.backend.places.algebra import MIXED, NOWHERE, Places
 from xai_med.backend.places.equations import labels_of
 from xai_med.backend.places.grids import grid_edges
 from xai_med.backend.places.lattice import Lattice, find_lattice
-from xai_med.backend.places.moves import Constant, Signal
+from xai_med.backend.places.moves import Constant
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Array, Tensor, shape_of
 
@@ -142,19 +142,19 @@ class Locator:
         if equation is None or node.move is None:
             return None
         operands = list(node.move.operands())[: equation.split("->")[0].count(",") + 1]
-        shapes = [item.node.shape if isinstance(item, Signal) else item.shape for item in operands]
+        shapes = [item.shape for item in operands]
         written = labels_of(equation, [len(shape) for shape in shapes], len(node.shape))
-        if written is None or not any(isinstance(item, Signal) for item in operands):
+        if written is None or not any(isinstance(item, Node) for item in operands):
             return None
-        parts = [self._found[item.node.index] if isinstance(item, Signal) else None for item in operands]
+        parts = [self._found[item.index] if isinstance(item, Node) else None for item in operands]
         return algebra.product(parts, *written, node.shape)
 
     def attention(self, node: Node) -> Places | None:
         """Each row belongs where its query does."""
         query = None if node.move is None else next(node.move.operands(), None)
-        if not isinstance(query, Signal) or node.output != 0:
+        if not isinstance(query, Node) or node.output != 0:
             return None
-        found = self._found[query.node.index]
+        found = self._found[query.index]
         if found.shape[:-1] != node.shape[:-1]:
             return None
         return algebra.repeated(algebra.merged(found, (len(node.shape) - 1,)), node.shape)
@@ -200,8 +200,8 @@ class Locator:
             for parent, own in zip(node.parents, cells, strict=True)
         }
 
-        def tensor_of(item: Signal | Constant) -> Tensor:
-            return marked[item.node.index] if isinstance(item, Signal) else self._native(np.zeros(item.shape, int))
+        def tensor_of(item: Node | Constant) -> Tensor:
+            return marked[item.index] if isinstance(item, Node) else self._native(np.zeros(item.shape, int))
 
         try:
             result = node.move.replay(tensor_of)

@@ -6,7 +6,6 @@ from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
 from xai_med.backend.places.lattice import Lattice
 from xai_med.backend.places.locate import Locator
-from xai_med.backend.places.moves import Signal
 from xai_med.backend.record import Node
 from xai_med.errors import LayerError
 
@@ -111,10 +110,10 @@ def _attended(node: Node, locator: Locator) -> Node | None:
         return None
     operands = list(node.move.operands())
     key, value = operands[1:3] if node.kind is Kind.ATTENTION and len(operands) > 2 else operands[:2]
-    if not isinstance(key, Signal) or not isinstance(value, Signal) or locator.lattice(value.node) is None:
+    if not isinstance(key, Node) or not isinstance(value, Node) or locator.lattice(value) is None:
         return None
-    above = {ancestor.index for ancestor in key.node.ancestors()}
-    for ancestor in value.node.ancestors():
+    above = {ancestor.index for ancestor in key.ancestors()}
+    for ancestor in value.ancestors():
         if ancestor.index in above and locator.lattice(ancestor) is not None:
             return _unprojected(ancestor)
     return None

@@ -13,6 +13,8 @@ from xai_med.backend.tensors import Tensor, shape_of
 from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import LayerError
 
+_NO_MODULE = object()
+
 
 class Capture:
     """Makes the leaf of differentiation and hands a copy of it on, so that in-place operations cannot reach it.
@@ -33,6 +35,8 @@ class Capture:
         self._framework = framework
         self._start = start.start if isinstance(start, Displaced) else start
         self._displacement: Tensor | None = start.by if isinstance(start, Displaced) else None
+        self.follows_pools = isinstance(self._start, AtPool)  # whether the start is to be found
+        self._watched = _module_of(self._start)
         self._space = space
         self._differentiable = differentiable
         self._stand_ins: TensorMap[Tensor] = TensorMap()
@@ -62,9 +66,7 @@ class Capture:
 
     def wants(self, module: Any) -> bool:
         """Whether this module's output is the one to capture or to remember."""
-        if isinstance(self._start, AtLayer):
-            return self._start.module is module
-        return isinstance(self._start, Nowhere) and self._start.watched is module and module is not None
+        return module is self._watched
 
     def at_layer(self, output: Any, nodes: TensorMap[Node], *, entered: int) -> Any:
         """Capture a layer's output, or remember where it was made; return what the layer hands on.
@@ -131,11 +133,17 @@ class Capture:
         """Capture what an operation made that an earlier pass has chosen."""
         nodes.set(self._begin(tensor, node), node)
 
+    @property
+    def awaits_result(self) -> bool:
+        """Whether differentiation begins at the result of an operation that has not run yet."""
+        return isinstance(self._start, AtResult) and self.node is None
+
     def awaits(self, nodes: Sequence[Node]) -> bool:
         """Whether one of these made the result at which to begin."""
         if not isinstance(self._start, AtResult) or self.node is not None:
             return False
-        return any(node.index == self._start.operation for node in nodes)
+        operation = self._start.operation
+        return any(node.index == operation for node in nodes)
 
     def at_result(self, tensor: Tensor, node: Node, nodes: TensorMap[Node]) -> None:
         """Capture the result of an operation that is about to be consumed, or put another value in its place."""
@@ -180,11 +188,6 @@ class Capture:
     # ---- the pool
 
     @property
-    def follows_pools(self) -> bool:
-        """Whether the start is to be found."""
-        return isinstance(self._start, AtPool)
-
-    @property
     def producer(self) -> int | None:
         """Index of the operation to capture after, where an earlier pass has found it."""
         return self._start.producer if isinstance(self._start, AtPool) else None
@@ -209,3 +212,10 @@ class Capture:
         """Return the stand-in of a captured tensor, or the tensor itself."""
         stand_in = self._stand_ins.get(tensor)
         return tensor if stand_in is None else stand_in
+
+
+def _module_of(start: Start) -> object:
+    """The module whose output is captured or remembered; what no module is where there is none."""
+    if isinstance(start, AtLayer):
+        return start.module
+    return start.watched if isinstance(start, Nowhere) and start.watched is not None else _NO_MODULE

@@ -1,6 +1,8 @@
 """A model's own tensors stay as they were, though the model writes into them while it runs."""
 
 from collections.abc import Iterable
+from functools import cached_property
+from operator import is_
 
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import Call
@@ -22,13 +24,16 @@ class StateKeeper:
 
     def __init__(self, framework: Framework, modules: Iterable[object]) -> None:
         self._framework = framework
-        modules = list(modules)
-        tables = [vars(module).get(name) for module in modules for name in _TABLES]
-        self._tables = [(table, dict(table)) for table in tables if table]
-        buffers = (tensor for module in modules for tensor in vars(module).get(_TABLES[0], {}).values())
-        self._buffers = [tensor for tensor in buffers if tensor is not None]
-        self._own = {id(tensor) for _, before in self._tables for tensor in before.values() if tensor is not None}
+        state = [vars(module) for module in modules]
+        tables = [table for each in state for name in _TABLES if (table := each.get(name))]
+        self._tables = [(table, dict(table)) for table in tables]
+        self._buffers = [buffer for each in state for buffer in each.get(_TABLES[0], {}).values() if buffer is not None]
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @cached_property
+    def _own(self) -> frozenset[int]:
+        """Identities of the model's tensors as they were."""
+        return frozenset(id(tensor) for _, before in self._tables for tensor in before.values())
 
     def before(self, call: Call) -> None:
         """Copy the tensor of the model that a call is about to write into, itself or through a view."""
@@ -51,7 +56,7 @@ class StateKeeper:
     def restore(self) -> None:
         """Put values and tensors back; called when nothing is differentiated any more."""
         for table, before in self._tables:
-            if table.keys() != before.keys() or any(table[name] is not tensor for name, tensor in before.items()):
+            if table.keys() != before.keys() or not all(map(is_, table.values(), before.values())):
                 table.clear()
                 table.update(before)
         if self._kept:

@@ -1,16 +1,20 @@
 """Keeps the record of a forward pass: which operation made each tensor that depends on the input."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from xai_med.backend.axes import image_axes, result_axes
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import NO_DETAILS, Call, Details, Kind
-from xai_med.backend.places.moves import record_move
+from xai_med.backend.places.moves import MOVING, record_move
 from xai_med.backend.record import Node
 from xai_med.backend.tensors import Tensor, is_floating, shape_of
 from xai_med.backend.tracing.weak import TensorMap
+
+_ENDING = frozenset({Kind.STEP, Kind.DETACH})
+_SQUASHES = frozenset({Kind.SIGMOID, Kind.SOFTMAX})
+_DIVIDE = Kind.DIVIDE
 
 
 class Recorder:
@@ -27,7 +31,7 @@ class Recorder:
     def __init__(self, framework: Framework, space: int) -> None:
         self._framework = framework
         self._space = space
-        self.nodes: TensorMap[Node] = TensorMap()
+        self.nodes: TensorMap[Node] = TensorMap(forgets=False)
         self.left: list[Node] = []
         self.count = 0
         self._squashed: dict[int, tuple[Tensor, Node]] = {}
@@ -39,18 +43,14 @@ class Recorder:
 
     # ---- questions
 
-    def parents(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Node, ...]:
+    def parents(self, call: Call) -> tuple[Node, ...]:
         """Producers of the arguments, also inside lists, that depend on the input."""
-        found = []
-        for value in (*args, *kwargs.values()) if kwargs else args:
-            for item in value if isinstance(value, list | tuple) else (value,):
-                node = self.nodes.get(item)
-                if node is not None:
-                    found.append(node)
-        return tuple(found)
+        return tuple(self.nodes.among((*call.args, *call.kwargs.values()) if call.kwargs else call.args))
 
     def first_signal(self, call: Call) -> Tensor | None:
         """The first argument that depends on the input."""
+        if call.args and self.nodes.get(call.args[0]) is not None:
+            return call.args[0]
         for value in (*call.args, *call.kwargs.values()):
             for item in value if isinstance(value, list | tuple) else (value,):
                 if self.nodes.get(item) is not None:
@@ -67,73 +67,80 @@ class Recorder:
 
     # ---- one call
 
+    def made(self, call: Call, parents: tuple[Node, ...], result: Any) -> list[Tensor]:
+        """The tensors that a call made; none where its result left the record as a plain number."""
+        if self._framework.is_tensor(result):
+            return [result]
+        if result is None and call.args:  # item assignment
+            return [call.args[0]]
+        tensors = tensors_in(result, self._framework)
+        if not tensors:
+            self.left.extend(parents)  # a number or a truth value, which the record cannot follow
+        return tensors
+
     def note(
         self,
         call: Call,
         details: Details,
         parents: tuple[Node, ...],
-        result: Any,
+        tensors: list[Tensor],
         *,
         module: Any,
         is_cut: bool,
-    ) -> Node | None:
-        """Record what a call made; None where its result left the record as a plain number.
+    ) -> Node:
+        """Record a call.
 
         Parameters
         ----------
-        call, details, parents, result
-            The call, what was read off it, the producers of its signals, and what it returned.
+        call, details, parents, tensors
+            The call, what was read off it, the producers of its signals, and what it made.
         module : object or None
             The innermost module that is running.
         is_cut : bool
             Whether derivatives end here because the model has switched them off.
         """
-        tensors = tensors_in(result, self._framework)
-        if result is None and call.args:  # item assignment
-            tensors = [call.args[0]]
-        if not tensors:
-            self.left.extend(parents)  # a number or a truth value, which the record cannot follow
-            return None
         self.count += 1
-        self._consumed.update(parent.index for parent in parents)
+        kind = call.kind
+        is_open = False
+        for parent in parents:
+            self._consumed.add(parent.index)
+            is_open |= parent.is_differentiable
         shape = shape_of(tensors[0])
+        details.signal = None  # the record keeps no tensor of the model's computation alive
         return Node(
-            kind=self._kind(call),
-            name=call.name,
-            parents=parents,
-            shape=shape,
-            axes=result_axes(call.kind, details, parents, shape, space=self._space),
-            index=self.count,
-            is_differentiable=not is_cut
-            and is_floating(self._framework.tensors.dtype(tensors[0]))
-            and call.kind not in (Kind.STEP, Kind.DETACH)
-            and any(parent.is_differentiable for parent in parents),
+            kind if kind is not _DIVIDE else self._division(call),
+            call.name,
+            parents,
+            shape,
+            result_axes(kind, details, parents, shape, space=self._space),
+            self.count,
+            is_differentiable=is_open
+            and not is_cut
+            and kind not in _ENDING
+            and is_floating(self._framework.tensors.dtype(tensors[0])),
             module=module,
-            details=details if details is NO_DETAILS else replace(details, signal=None, linear_map=None),
+            details=details,
             outputs=len(tensors),
-            move=record_move(call, self.nodes, self._framework),
+            move=record_move(call, parents, self.nodes, self._framework) if kind in MOVING else None,
         )
 
-    def _kind(self, call: Call) -> Kind:
-        """Kind of an operation; division by a signal alone, or to whole numbers, is an element-wise non-linearity."""
-        if call.kind is not Kind.DIVIDE:
-            return call.kind
+    def _division(self, call: Call) -> Kind:
+        """Division by a signal alone, or to whole numbers, is an element-wise non-linearity."""
         numerator = call.args[0] if call.args else next(iter(call.kwargs.values()))
         is_linear = self.nodes.get(numerator) is not None and call.kwargs.get("rounding_mode") is None
         return Kind.DIVIDE if is_linear else Kind.ACTIVATION
 
-    def assign(self, call: Call, node: Node, result: Any, resolve: Callable[[Tensor], Tensor]) -> None:
+    def assign(self, call: Call, node: Node, tensors: list[Tensor], resolve: Callable[[Tensor], Tensor]) -> None:
         """Say which tensors a node stands for from now on.
 
         Parameters
         ----------
-        call, node, result
-            The call, its node, and what it returned.
+        call, node, tensors
+            The call, its node, and what it made.
         resolve : callable
             Gives what stands for a tensor of the model.
         """
-        tensors = tensors_in(result, self._framework) or [call.args[0]]
-        if call.kind in (Kind.SIGMOID, Kind.SOFTMAX) and not call.writes_in_place:
+        if call.kind in _SQUASHES and not call.writes_in_place:
             signal = resolve(self.first_signal(call))
             if len(node.shape) > 2:  # dense outputs are large: only the latest can be the model's last operation
                 self._squashed = {k: v for k, v in self._squashed.items() if len(v[1].shape) <= 2}
@@ -141,9 +148,9 @@ class Recorder:
         self.nodes.set(tensors[0], node)
         for position, tensor in enumerate(tensors[1:], start=1):
             self.nodes.set(tensor, self._further_output(node, position, tensor))
-        if call.writes_in_place and tensors[0] is not call.args[0]:
-            self.nodes.set(call.args[0], node)  # the model may go on with the tensor that it changed
         if call.writes_in_place:
+            if tensors[0] is not call.args[0]:
+                self.nodes.set(call.args[0], node)  # the model may go on with the tensor that it changed
             self._note_base(call.args[0], node)
 
     def _further_output(self, node: Node, position: int, tensor: Tensor) -> Node:

@@ -1,6 +1,5 @@
 """Applies rules to the stream of operations of a running model."""
 
-from dataclasses import replace
 from typing import Any
 
 from xai_med.backend.arguments import map_tensors
@@ -39,15 +38,16 @@ class Surrogates:
 
     def covers(self, call: Call, details: Details) -> bool:
         """Whether the rules in force have an answer for this call."""
-        kind, signals = call.kind, self._signals(call)
-        if kind in WEIGHTED and (self._is_signal(details.weight) or self._is_signal(details.bias)):
-            return False
+        kind = call.kind
+        if kind in WEIGHTED:
+            return self._rules.covers(kind) and not (self._is_signal(details.weight) or self._is_signal(details.bias))
         if kind in self._rules.passing:
             return True
         if kind in _PRODUCTS:
+            signals = self._signals(call)
             is_numerator = kind is not Kind.DIVIDE or bool(call.args and signals and signals[0] is call.args[0])
             return is_numerator and (len(signals) == 1 or (len(signals) == 2 and self._rules.covers(kind)))
-        if kind in _OF_ONE and len(signals) > 1:
+        if kind in _OF_ONE and len(self._signals(call)) > 1:
             return False
         if kind is Kind.BATCH_NORM and details.statistics is None:
             kind = Kind.NORMALISATION
@@ -55,9 +55,10 @@ class Surrogates:
             return kind in self._rules.passing
         return self._rules.covers(kind)
 
-    def judged(self, node: Node, call: Call, details: Details) -> Node:
-        """The node of a call with what the rules make of it: whether they cover it, and which parents only weigh."""
-        return replace(node, is_covered=self.covers(call, details), weighing=self._weighing(call, node.shape))
+    def judge(self, node: Node, call: Call, *, is_covered: bool) -> None:
+        """Write into a new node what the rules make of its call: whether they cover it, which parents only weigh."""
+        node.is_covered = is_covered
+        node.weighing = self._weighing(call, node.shape)
 
     def _weighing(self, call: Call, shape: tuple[int, ...]) -> tuple[Node, ...]:
         """Producers of the signals that receive no relevance, as they only weigh others."""
@@ -87,8 +88,8 @@ class Surrogates:
         """Note what the first layer reads, and the ones by which it was multiplied."""
         self._weighted.first_input, self._weighted.probe = first_input, probe
 
-    def run(self, call: Call, details: Details) -> Any:
-        """Run one call of the model under the rules."""
+    def run(self, call: Call, details: Details, *, is_covered: bool) -> Any:
+        """Run one call of the model under the rules, where they have an answer for it."""
         if not self._framework.is_recording():
             raise UnsupportedOperationError(
                 f"the model runs {call.name} with gradients switched off (no_grad, or re-entrant checkpointing), "
@@ -100,7 +101,7 @@ class Surrogates:
                 return merged
         is_sample_norm = call.kind is Kind.BATCH_NORM and details.statistics is None
         rule = self._rules.rules.get(Kind.NORMALISATION if is_sample_norm else call.kind)
-        if rule is None or not self.covers(call, details):
+        if rule is None or not is_covered:
             args, kwargs = map_tensors(self.resolve, call.args, call.kwargs, self._framework.is_tensor)
             return call.function(*args, **kwargs)
         if call.kind in WEIGHTED:

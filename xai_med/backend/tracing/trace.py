@@ -1,6 +1,6 @@
 """A traced forward pass, as the adapters for eager frameworks give it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,8 +29,8 @@ class RecordedTrace:
         After the forward pass.
     output : object
         What the model returned.
-    names : mapping of int to str
-        Dotted names of modules, by identity.
+    name_of : callable
+        Gives the dotted name of a module.
     was_training : bool
         Whether a part of the model was in training mode.
     """
@@ -40,13 +40,13 @@ class RecordedTrace:
         framework: Framework,
         tracer: Tracer,
         output: Any,
-        names: Mapping[int, str],
+        name_of: Callable[[Any], str],
         *,
         was_training: bool,
     ) -> None:
         self._framework = framework
         self._tracer = tracer
-        self._names = names
+        self._name_of = name_of
         self.output = output
         self.was_training = was_training
 
@@ -113,7 +113,7 @@ class RecordedTrace:
 
     def layer_name(self, node: Node) -> str:
         """Dotted name of the module in which an operation ran, or the operation's own name."""
-        name = self._names.get(id(node.module), "") if node.module is not None else ""
+        name = self._name_of(node.module) if node.module is not None else ""
         return name or node.name
 
     @contextmanager
@@ -126,10 +126,7 @@ class RecordedTrace:
         self, outputs: Tensor, cotangents: Iterable[Tensor], to: Tensor, *, differentiable: bool = False
     ) -> Iterator[Tensor]:
         """Send cotangents of `outputs` back to `to`, one after the other over one graph."""
-        pending = list(cotangents)
-        for position, cotangent in enumerate(pending):
-            keep = differentiable or position + 1 < len(pending)
-            result = self._framework.pullback(outputs, cotangent, to, keep=keep, differentiable=differentiable)
-            if result is None:
-                raise GradientError(CUT)
-            yield result
+        results = self._framework.pullback(outputs, cotangents, to, differentiable=differentiable)
+        if results is None:
+            raise GradientError(CUT)
+        yield from results

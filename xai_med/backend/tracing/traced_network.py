@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from xai_med.backend.framework import Framework, Inventory
@@ -11,7 +12,8 @@ from xai_med.backend.network import Trace
 from xai_med.backend.rule import Composite
 from xai_med.backend.start import Start
 from xai_med.backend.tensors import Tensor, Tensors, shape_of
-from xai_med.backend.tracing.failures import FailureWatch
+from xai_med.backend.tracing.evaluation import evaluation_mode
+from xai_med.backend.tracing.failures import refusal
 from xai_med.backend.tracing.keeping import StateKeeper
 from xai_med.backend.tracing.trace import RecordedTrace
 from xai_med.backend.tracing.tracer import Tracer
@@ -49,8 +51,8 @@ class TracedNetwork:
     ) -> Iterator[Trace]:
         """Run the model once and hand out the trace."""
         framework = self._framework
-        with framework.isolated(), framework.evaluation_mode(self._model) as was_training:
-            keeper = StateKeeper(framework, framework.layers(self._model).values())
+        with framework.isolated(), evaluation_mode(self._layers.values()) as was_training:
+            keeper = StateKeeper(framework, self._layers.values())
             if not framework.sees_every_write:
                 keeper.keep_buffers()
             tracer = Tracer(
@@ -61,22 +63,21 @@ class TracedNetwork:
                 differentiable=differentiable,
                 keeper=keeper,
             )
-            watch = FailureWatch(framework, tracer)
             try:
-                output = self._run(tracer, watch, batch)
-                names = {id(module): name for name, module in framework.layers(self._model).items()}
-                yield RecordedTrace(framework, tracer, output, names, was_training=was_training)
+                output = self._run(tracer, batch)
+                yield RecordedTrace(framework, tracer, output, self._name_of, was_training=was_training)
             finally:
                 keeper.restore()
 
-    def _run(self, tracer: Tracer, watch: FailureWatch, batch: Tensor) -> Any:
+    def _run(self, tracer: Tracer, batch: Tensor) -> Any:
+        framework = self._framework
         try:
-            with self._framework.intercepted(watch):
+            with framework.intercepted(tracer):
                 return self._model(tracer.enter_network(batch))
         except Exception as error:
-            refusal = watch.refusal(error, shape_of(batch), self._framework.tensors.dtype(batch))
-            if refusal is not None:
-                raise refusal from error
+            refused = refusal(error, tracer.failure, shape_of(batch), framework.tensors.dtype(batch), framework)
+            if refused is not None:
+                raise refused from error
             error.add_note(f"(while the model ran on an input of shape {shape_of(batch)} for an explanation)")
             raise
 
@@ -87,18 +88,33 @@ class TracedNetwork:
     def forward(self, batch: Tensor) -> Any:
         """Run the model in evaluation mode with nobody watching."""
         framework = self._framework
-        with framework.isolated(), framework.evaluation_mode(self._model):
-            keeper = StateKeeper(framework, framework.layers(self._model).values())
+        with framework.isolated(), evaluation_mode(self._layers.values()):
+            keeper = StateKeeper(framework, self._layers.values())
             keeper.keep_buffers()
             try:
                 return self._model(framework.copy(batch))  # a model may write into its input
             finally:
                 keeper.restore()
 
-    def check(self) -> Inventory:
+    @cached_property
+    def _layers(self) -> Mapping[str, Any]:
+        """All parts of the model, listed once for each explanation."""
+        return self._framework.layers(self._model)
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {id(module): name for name, module in self._layers.items()}
+
+    def _name_of(self, module: Any) -> str:
+        """Dotted name of a module; a model may have made it while it ran."""
+        if id(module) not in self._names:
+            self._names.update({id(each): name for name, each in self._framework.layers(self._model).items()})
+        return self._names.get(id(module), "")
+
+    def check(self, *, afresh: bool = False) -> Inventory:
         """Refuse a model that cannot be explained."""
         _refuse_several_inputs(self._model)
-        return self._framework.check_model(self._model)
+        return self._framework.check_model(self._model, self._layers, afresh=afresh)
 
     def batch(self, x: Any) -> Tensor:
         """A private native copy of the caller's images."""
@@ -106,7 +122,7 @@ class TracedNetwork:
 
     def find_layer(self, layer: Any) -> tuple[Any, str]:
         """Module and dotted name, from either."""
-        layers = self._framework.layers(self._model)
+        layers = self._layers
         if isinstance(layer, str):
             if layer in layers and layer:
                 return layers[layer], layer

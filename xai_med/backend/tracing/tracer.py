@@ -11,6 +11,7 @@ from xai_med.backend.rule import Composite
 from xai_med.backend.start import Start
 from xai_med.backend.tensors import Tensor, shape_of
 from xai_med.backend.tracing.capture import Capture
+from xai_med.backend.tracing.failures import OF_FRAMEWORKS, Failure, noted
 from xai_med.backend.tracing.keeping import StateKeeper
 from xai_med.backend.tracing.recorder import Recorder, tensors_in
 from xai_med.backend.tracing.refusals import refuse_call, refuse_hidden, refuse_random, refuse_unfollowed_write
@@ -38,6 +39,7 @@ _DETAILED = frozenset(
         Kind.RANDOM,
     }
 )
+_MAY_POOL = frozenset({Kind.AVERAGE_POOL, Kind.MEAN})
 
 
 class Tracer:
@@ -79,6 +81,7 @@ class Tracer:
         self.capture = Capture(framework, start, space=space, differentiable=differentiable)
         self._surrogates = Surrogates(framework, rules, self.nodes) if rules is not None else None
         self._modules: list[tuple[Any, int]] = []
+        self.failure: Failure | None = None
 
     # ---- the input and the modules
 
@@ -110,33 +113,54 @@ class Tracer:
 
     def call(self, call: Call) -> Any:
         """Run one function for the model."""
-        self._keeper.before(call)
-        parents = self._recorder.parents(call.args, call.kwargs)
-        if self._surrogates is not None:
-            refuse_hidden(call, self._framework, self.nodes, self.capture.tensor, self._place())
-        if call.writes_in_place and self.capture.tensor is not None:
-            refuse_unfollowed_write(call, self._framework, self.nodes, self._place())
+        try:
+            return self._follow(call)
+        except OF_FRAMEWORKS as error:
+            self.failure = noted(error, call, self._module, self.failure)
+            raise
+
+    def _follow(self, call: Call) -> Any:
+        parents = self._recorder.parents(call)
+        surrogates, capture = self._surrogates, self.capture
+        if surrogates is not None:
+            refuse_hidden(call, self._framework, self.nodes, capture.tensor, self._place)
+        if call.writes_in_place:
+            self._keeper.before(call)
+            if capture.tensor is not None:
+                refuse_unfollowed_write(call, self._framework, self.nodes, self._place)
         if not parents:
             if call.kind is Kind.RANDOM:
-                refuse_random(call, self._place())
+                refuse_random(call, self._place)
             return call.function(*call.args, **call.kwargs)
-        if self._surrogates is not None and call.expand is not None:
+        if surrogates is not None and call.expand is not None:
             return call.expand()
-        details = call.read(call.args, call.kwargs) if call.kind in _DETAILED else NO_DETAILS
-        if call.kind is Kind.ROUTING and details.signal is not None:  # other arguments only lend their shape
-            parents = self._recorder.parents((details.signal,), {})
-            if not parents:
-                return call.function(*call.args, **call.kwargs)
-        refuse_call(call, details, parents, images=self.capture.images, place=self._place())
-        if self.capture.awaits(parents):
+        details = NO_DETAILS
+        if call.kind in _DETAILED:
+            details = call.read(call.args, call.kwargs)
+            if call.kind is Kind.ROUTING and details.signal is not None:  # other arguments only lend their shape
+                parents = tuple(self.nodes.among((details.signal,)))
+                if not parents:
+                    return call.function(*call.args, **call.kwargs)
+            refuse_call(call, details, parents, images=capture.images, place=self._place)
+        if capture.awaits_result and capture.awaits(parents):
             self._begin_at_result(call)
-        is_fresh = self._recorder.is_fresh(parents[0])
-        signal = details.signal if details.signal is not None else self._recorder.first_signal(call)
-        result = self._run(call, details)
-        node = self._note(call, details, parents, result)
-        if node is None or not self.capture.follows_pools:
+        if surrogates is not None:
+            is_covered = surrogates.covers(call, details)
+            result = surrogates.run(call, details, is_covered=is_covered)
+            self._note(call, details, parents, result, is_covered=is_covered)
             return result
-        return self._follow_pool(call, node, signal, result, is_fresh=is_fresh)
+        if not capture.follows_pools:
+            result = self._run(call)
+            self._note(call, details, parents, result)
+            return result
+        signal = self._signal(call, details)
+        is_fresh = self._recorder.is_fresh(parents[0])
+        result = self._run(call)
+        node = self._note(call, details, parents, result)
+        return result if node is None else self._follow_pool(call, node, signal, result, is_fresh=is_fresh)
+
+    def _signal(self, call: Call, details: Details) -> Tensor | None:
+        return details.signal if details.signal is not None else self._recorder.first_signal(call)
 
     def _begin_at_result(self, call: Call) -> None:
         for value in (*call.args, *call.kwargs.values()):
@@ -145,9 +169,7 @@ class Tracer:
                 if node is not None and self.capture.awaits((node,)):
                     self.capture.at_result(item, node, self.nodes)
 
-    def _run(self, call: Call, details: Details) -> Any:
-        if self._surrogates is not None:
-            return self._surrogates.run(call, details)
+    def _run(self, call: Call) -> Any:
         if self.capture.substitutes:
             args, kwargs = map_tensors(self.capture.resolve, call.args, call.kwargs, self._framework.is_tensor)
             return call.function(*args, **kwargs)
@@ -163,25 +185,28 @@ class Tracer:
         """Whether a tensor was computed from the network's input."""
         return self.nodes.get(tensor) is not None
 
-    def _place(self) -> str:
-        return f"module {type(self._modules[-1][0]).__name__}" if self._modules else "the model"
+    @property
+    def _module(self) -> Any:
+        """The innermost module that is running, None outside of all."""
+        return self._modules[-1][0] if self._modules else None
 
-    def _note(self, call: Call, details: Details, parents: tuple[Node, ...], result: Any) -> Node | None:
-        node = self._recorder.note(
-            call,
-            details,
-            parents,
-            result,
-            module=self._modules[-1][0] if self._modules else None,
-            is_cut=self.capture.tensor is not None and not self._framework.is_recording(),
-        )
-        if node is None:
+    def _place(self) -> str:
+        return f"module {type(self._module).__name__}" if self._modules else "the model"
+
+    def _note(
+        self, call: Call, details: Details, parents: tuple[Node, ...], result: Any, *, is_covered: bool = True
+    ) -> Node | None:
+        signal = self._signal(call, details) if call.kind in _MAY_POOL else None
+        recorder = self._recorder
+        tensors = recorder.made(call, parents, result)
+        if not tensors:
             return None
+        is_cut = self.capture.tensor is not None and not self._framework.is_recording()
+        node = recorder.note(call, details, parents, tensors, module=self._module, is_cut=is_cut)
         if self._surrogates is not None:
-            node = self._surrogates.judged(node, call, details)
-        self._recorder.assign(call, node, result, self.resolve)
-        if is_global_average(node.kind, details, parents[0], self._space):
-            signal = details.signal if details.signal is not None else call.args[0]
+            self._surrogates.judge(node, call, is_covered=is_covered)
+        recorder.assign(call, node, tensors, self.resolve)
+        if signal is not None and is_global_average(node.kind, details, parents[0], self._space):
             self.pooled = (self.resolve(signal), node)
         return node
 
