@@ -229,6 +229,29 @@ def test_numbers_beside_float64_tensors_keep_their_digits():
     np.testing.assert_array_equal(TENSORS.clip(x * 1e300, low=0.0).numpy(), [1e300, 0.0])
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [lambda x: x * 3, lambda x: x * x, lambda x: x / (x + 1), paddle.exp, lambda x: x.reshape([2, 2]), lambda x: x],
+    ids="product square quotient exp reshape itself".split(),
+)
+def test_carried_values_are_exact_and_derivatives_those_of_the_surrogate(operation):
+    x = paddle.to_tensor([[0.5, 1.0], [2.0, 3.0]], stop_gradient=False)
+    values = paddle.to_tensor([[1e-9, -7.0], [3e8, 0.1]])
+    carried = TENSORS.carry(operation(x), values)
+    np.testing.assert_array_equal(carried.numpy(), values.numpy())
+    cotangent = paddle.to_tensor([[1.0, -2.0], [3.0, 4.0]])
+    found, expected = (paddle.grad(y, x, cotangent)[0].numpy() for y in (carried, operation(x)))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(x.numpy(), [[0.5, 1.0], [2.0, 3.0]])
+
+
+def test_carried_values_have_memory_of_their_own_where_nothing_is_differentiated():
+    values = paddle.to_tensor([1.0, 2.0])
+    carried = TENSORS.carry(paddle.zeros([2]), values)
+    carried.add_(paddle.ones([2]))
+    np.testing.assert_array_equal(values.numpy(), [1.0, 2.0])
+
+
 # ---- what stays as it is
 
 

@@ -180,6 +180,12 @@ def _permutation(name: str, function: Callable[..., Any], args: Any, kwargs: Any
 # ---- the rest
 
 
+def _softmax(_: str, __: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    signal = args[0] if args else kwargs["x"]
+    axis = args[1] if len(args) > 1 else kwargs.get("axis", -1)
+    return Details(signal=signal, reduced=(int(axis) % max(signal.ndim, 1),))
+
+
 def _dropout(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind(name, function, args, kwargs)
     return Details(signal=given["x"], is_active=is_training(given) and float(given["p"]) > 0)
@@ -251,6 +257,7 @@ _READERS: Mapping[Kind, Callable[[str, Callable[..., Any], Any, Any], Details]] 
     Kind.ROUTING: routing,
     Kind.CONCATENATE: routing,
     Kind.DROPOUT: _dropout,
+    Kind.SOFTMAX: _softmax,
     Kind.RANDOM: _random,
 }
 READ_KINDS = frozenset(_READERS) - {Kind.ACTIVATION}

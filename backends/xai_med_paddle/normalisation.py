@@ -16,7 +16,10 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # of the C++ functions, from Pad
 def normalisation(name: str, _: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Details:
     """Signal and spread of one call; no spread where it is not known here."""
     given = {**dict(zip(_PARAMETERS.get(name, ("x",)), args, strict=False)), **kwargs}
-    signal = given.get("x", args[0] if args else None)
+    signal = given["x"] if "x" in given else args[0]
+    if name == "normalize":
+        axis = args[2] if len(args) > 2 else kwargs.get("axis", 1)
+        return Details(signal=signal, reduced=(int(axis) % signal.ndim,))
     if name not in _PARAMETERS:
         return Details(signal=signal)
     return Details(signal=signal, spread=_READERS[name](given))

@@ -15,6 +15,7 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "adaptive_avg_pool": ("input", "output_size"),
     "reduce": ("input", "dim", "keepdim"),
     "dropout": ("input", "p", "training"),
+    "softmax": ("input", "dim"),
     "rrelu": ("input", "lower", "upper", "training"),
     "transpose": ("input", "dim0", "dim1"),
     "permute": ("input", "dims"),

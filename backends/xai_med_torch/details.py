@@ -125,6 +125,14 @@ def _permutation(function: Callable[..., Any], args: Any, kwargs: Any) -> Detail
     return Details(order=tuple(size - 2 for size in function(marker, *args[1:], **others).shape))
 
 
+def _softmax(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
+    given = bind("softmax", function, args, kwargs)
+    signal, dim = given["input"], given.get("dim")
+    if dim is None:  # PyTorch's own choice, of which it warns
+        dim = 0 if signal.ndim in (0, 1, 3) else 1
+    return Details(signal=signal, reduced=(int(dim) % max(signal.ndim, 1),))
+
+
 def _dropout(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind("dropout", function, args, kwargs)
     signal = given.get("input", args[0] if args else None)
@@ -187,6 +195,7 @@ _READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {
     Kind.ROUTING: routing,
     Kind.CONCATENATE: routing,
     Kind.DROPOUT: _dropout,
+    Kind.SOFTMAX: _softmax,
     Kind.ACTIVATION: _activation,
     Kind.ATTENTION: _attention,
     Kind.MATMUL: _product,

@@ -12,6 +12,9 @@ from xai_med_torch.arguments import bind
 def normalisation(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Details:
     """Signal and spread of one call; no spread where it is not known here, or comes from running statistics."""
     name = function.__name__
+    if name == "normalize":
+        given = bind(name, function, args, kwargs)
+        return Details(signal=given["input"], reduced=(given["dim"] % given["input"].ndim,))
     if name not in _READERS:
         return Details(signal=args[0] if args else kwargs["input"])
     given = bind(name, function, args, kwargs)

@@ -16,11 +16,9 @@ _CHANNELS_FIRST = frozenset(
 _SAME_AXES = frozenset(
     {
         Kind.BATCH_NORM,
-        Kind.NORMALISATION,
         Kind.RELU,
         Kind.ACTIVATION,
         Kind.SIGMOID,
-        Kind.SOFTMAX,
         Kind.ADD,
         Kind.MULTIPLY,
         Kind.DIVIDE,
@@ -29,6 +27,7 @@ _SAME_AXES = frozenset(
         Kind.DETACH,
     }
 )
+_ALONG_AXES = frozenset({Kind.SOFTMAX, Kind.NORMALISATION})
 _PRODUCTS = frozenset({Kind.MATMUL, Kind.ATTENTION})
 _ROUTED = frozenset({Kind.CONCATENATE, Kind.ROUTING})
 
@@ -61,6 +60,8 @@ def result_axes(
         Number of space axes of the network's input.
     """
     main = parents[0]
+    if kind in _ALONG_AXES:
+        return _compared(details, main.axes) if len(main.axes) == len(shape) else ("?",) * len(shape)
     if kind in _SAME_AXES and len(parents) == 1 and main.shape == shape:
         return main.axes
     unknown = ("?",) * len(shape)
@@ -100,6 +101,14 @@ def result_axes(
     if kind in _PRODUCTS and details.equation is not None:
         return _by_images(details.equation, parents, shape)
     return unknown
+
+
+def _compared(details: Details, axes: AxisNames) -> AxisNames:
+    """Names after values were compared along some axes; images that were compared with one another do not stay apart."""
+    over = set(details.reduced or ())
+    if details.spread is not None and len(details.spread.view) == len(axes):
+        over.update(details.spread.axes)
+    return tuple("?" if axis in over and name == "N" else name for axis, name in enumerate(axes))
 
 
 def _by_images(equation: str, parents: Sequence[Node], shape: tuple[int, ...]) -> AxisNames:

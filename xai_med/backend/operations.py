@@ -148,7 +148,7 @@ class Details:
     is_bounded : bool
         Of an activation: whether its values lie between two bounds, so that as a factor it weighs like a sigmoid.
     reduced : tuple of int or None
-        Axes, non-negative, that a mean, sum or maximum runs over.
+        Axes, non-negative, that a mean, sum, maximum or softmax runs over.
     keeps_axes : bool
         Whether reduced axes stay with size 1.
     is_global : bool

@@ -24,6 +24,7 @@ _DETAILED = frozenset(
         Kind.LINEAR,
         Kind.BATCH_NORM,
         Kind.NORMALISATION,
+        Kind.SOFTMAX,
         Kind.AVERAGE_POOL,
         Kind.MAX_POOL,
         Kind.MEAN,
