@@ -117,12 +117,13 @@ class Surrogates:
             return call.function(*args, **kwargs)
         resolved = tuple(self.resolve(signal) for signal in signals)
         positions = {id(signal): position for position, signal in enumerate(signals)}
+        written = call.args[0] if call.writes_in_place else None
 
         def apply(*replacements: Tensor) -> Tensor:
             def change(tensor: Tensor) -> Tensor:
                 position = positions.get(id(tensor))
                 changed = self.resolve(tensor) if position is None else replacements[position]
-                return self._framework.copy(changed) if call.writes_in_place else changed
+                return self._framework.copy(changed) if tensor is written else changed
 
             args, kwargs = map_tensors(change, call.args, call.kwargs, self._framework.is_tensor)
             return call.function(*args, **kwargs)
