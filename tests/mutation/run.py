@@ -19,7 +19,7 @@ from pathlib import Path
 from faults import FAULTS, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("xai_med", "backends", "tests", "docs", "scripts", "pyproject.toml", "README.md", "CHANGELOG.md")
+PARTS = ("xai_med", "backends", "benchmarks", "tests", "docs", "scripts", "pyproject.toml", "README.md", "CHANGELOG.md")
 ANOTHER_CODE = 90
 """Exit status where the tests would not run on the copy."""
 

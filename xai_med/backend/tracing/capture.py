@@ -36,6 +36,8 @@ class Capture:
         self._start = start.start if isinstance(start, Displaced) else start
         self._displacement: Tensor | None = start.by if isinstance(start, Displaced) else None
         self.follows_pools = isinstance(self._start, AtPool)  # whether the start is to be found
+        self.awaits_result = isinstance(self._start, AtResult)  # and the operation has not run yet
+        self.substitutes = False  # whether any tensor of the model has a stand-in
         self._watched = _module_of(self._start)
         self._space = space
         self._differentiable = differentiable
@@ -101,7 +103,7 @@ class Capture:
             return output  # tokens, perhaps: where they lie is asked when the record is complete
         handed = self._begin(output, node)
         if node.index <= entered:
-            self._stand_ins.clear()
+            self._forget_stand_ins()
         nodes.set(handed, node)
         return handed
 
@@ -119,7 +121,7 @@ class Capture:
         """
         if self.node is node or not has_image_axes(node, self._space):
             return False
-        self._stand_ins.clear()
+        self._forget_stand_ins()
         made_by = before_partial_pools(node)
         if made_by is not node or (not is_fresh and not self._differentiable):
             self.late_producer = made_by.index
@@ -133,14 +135,9 @@ class Capture:
         """Capture what an operation made that an earlier pass has chosen."""
         nodes.set(self._begin(tensor, node), node)
 
-    @property
-    def awaits_result(self) -> bool:
-        """Whether differentiation begins at the result of an operation that has not run yet."""
-        return isinstance(self._start, AtResult) and self.node is None
-
     def awaits(self, nodes: Sequence[Node]) -> bool:
         """Whether one of these made the result at which to begin."""
-        if not isinstance(self._start, AtResult) or self.node is not None:
+        if not isinstance(self._start, AtResult) or not self.awaits_result:
             return False
         operation = self._start.operation
         return any(node.index == operation for node in nodes)
@@ -148,6 +145,7 @@ class Capture:
     def at_result(self, tensor: Tensor, node: Node, nodes: TensorMap[Node]) -> None:
         """Capture the result of an operation that is about to be consumed, or put another value in its place."""
         value = self._start.value if isinstance(self._start, AtResult) else None
+        self.awaits_result = False
         self.replaced = tensor
         if value is None:
             handed = self._begin(tensor, node)
@@ -158,7 +156,7 @@ class Capture:
             self._framework.start_recording()
             self.tensor = self._framework.leaf(value)
             handed = self._framework.copy(self.tensor)
-            self._stand_ins.set(tensor, handed)
+            self._stand_in(tensor, handed)
         nodes.set(handed, node)
 
     def _begin(self, tensor: Tensor, node: Node) -> Tensor:
@@ -174,7 +172,7 @@ class Capture:
             handed = self._framework.copy(self.tensor)
         else:
             handed = self.lattice.put_back(self.tensor, tensor, tensors)
-        self._stand_ins.set(tensor, handed)
+        self._stand_in(tensor, handed)
         return handed
 
     def _displaced(self, tensor: Tensor) -> Tensor:
@@ -203,10 +201,13 @@ class Capture:
 
     # ---- stand-ins
 
-    @property
-    def substitutes(self) -> bool:
-        """Whether any tensor of the model has a stand-in."""
-        return bool(self._stand_ins)
+    def _stand_in(self, tensor: Tensor, handed: Tensor) -> None:
+        self._stand_ins.set(tensor, handed)
+        self.substitutes = True
+
+    def _forget_stand_ins(self) -> None:
+        self._stand_ins.clear()
+        self.substitutes = False
 
     def resolve(self, tensor: Tensor) -> Tensor:
         """Return the stand-in of a captured tensor, or the tensor itself."""

@@ -151,7 +151,7 @@ class Tracer:
             self._note(call, details, parents, result, is_covered=is_covered)
             return result
         if not capture.follows_pools:
-            result = self._run(call)
+            result = self._run(call) if capture.substitutes else call.function(*call.args, **call.kwargs)
             self._note(call, details, parents, result)
             return result
         signal = self._signal(call, details)

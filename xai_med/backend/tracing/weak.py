@@ -22,9 +22,6 @@ class TensorMap(Generic[Value]):
         self._entries: dict[int, tuple[weakref.ref[Any], Value]] = {}
         self._forgets = forgets
 
-    def __bool__(self) -> bool:
-        return bool(self._entries)
-
     def get(self, tensor: object) -> Value | None:
         """Value of this very tensor, or None."""
         entry = self._entries.get(id(tensor))
