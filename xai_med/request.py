@@ -51,6 +51,11 @@ class Explained:
     was_training: bool = False
     cuts: tuple[str, ...] = ()
 
+    @property
+    def count(self) -> int:
+        """Number K of explained scores of each image."""
+        return int(self.selection.scores.shape[1])
+
     def coefficients(self, method: str) -> Array:
         """Weights of the logits, (N, K, C), for methods that need a score linear in them.
 

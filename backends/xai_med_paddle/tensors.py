@@ -1,7 +1,7 @@
 """PaddlePaddle's implementation of the tensor operations."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,10 @@ class PaddleTensors:
 
     def stack(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
         """Join along a new axis."""
+        return paddle.stack(list(tensors), axis=axis)
+
+    def collect(self, tensors: Iterable[Tensor], count: int, axis: int) -> Tensor:  # noqa: ARG002 (the list tells)
+        """Join along a new axis; a Paddle tensor cannot be written part by part at less cost."""
         return paddle.stack(list(tensors), axis=axis)
 
     def concatenate(self, tensors: Sequence[Tensor], axis: int) -> Tensor:

@@ -1,7 +1,8 @@
 """PyTorch's implementation of the tensor operations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,19 @@ class TorchTensors:
     def stack(self, tensors: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
         """Join along a new axis."""
         return torch.stack(list(tensors), dim=axis)
+
+    def collect(self, tensors: Iterable[torch.Tensor], count: int, axis: int) -> torch.Tensor:
+        """Write each to its place as it comes; with derivatives, stack them."""
+        pending = iter(tensors)
+        first = next(pending)
+        if first.requires_grad:
+            return torch.stack([first, *pending], dim=axis)
+        shape = list(first.shape)
+        shape.insert(axis % (first.ndim + 1), count)
+        collected = first.new_empty(shape)
+        for position, tensor in enumerate(chain([first], pending)):
+            collected.select(axis, position).copy_(tensor)
+        return collected
 
     def concatenate(self, tensors: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
         """Join along an existing axis."""

@@ -104,7 +104,7 @@ def result_axes(
 
 
 def _compared(details: Details, axes: AxisNames) -> AxisNames:
-    """Names after values were compared along some axes; images that were compared with one another do not stay apart."""
+    """Names after values were compared along some axes; images that were compared do not stay apart."""
     over = set(details.reduced or ())
     if details.spread is not None and len(details.spread.view) == len(axes):
         over.update(details.spread.axes)

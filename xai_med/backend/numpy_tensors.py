@@ -1,6 +1,6 @@
 """NumPy's implementation of the tensor operations: the reference for every other backend."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,10 @@ class NumpyTensors:
     def stack(self, tensors: Sequence[Array], axis: int) -> Array:
         """Join along a new axis."""
         return np.stack(tensors, axis=axis)
+
+    def collect(self, tensors: Iterable[Array], count: int, axis: int) -> Array:  # noqa: ARG002 (the list tells)
+        """Join along a new axis."""
+        return np.stack(list(tensors), axis=axis)
 
     def concatenate(self, tensors: Sequence[Array], axis: int) -> Array:
         """Join along an existing axis."""

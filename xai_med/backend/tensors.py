@@ -1,6 +1,6 @@
 """The abstract tensor backend: few operations, each with one meaning, the same in every framework."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
@@ -75,6 +75,10 @@ class Tensors(Protocol):
 
     def stack(self, tensors: Sequence[Tensor], axis: int) -> Tensor:
         """Join along a new axis."""
+        ...
+
+    def collect(self, tensors: Iterable[Tensor], count: int, axis: int) -> Tensor:
+        """Join `count` tensors of one shape along a new axis, which need not all be there at once."""
         ...
 
     def concatenate(self, tensors: Sequence[Tensor], axis: int) -> Tensor:

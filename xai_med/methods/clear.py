@@ -134,10 +134,8 @@ def clear(
         if rules is not None:
             _refuse_other_rectifiers(explained, trace, rules)
         seeds = _seeds(trace, explained, coefficients, psi)
-        arrived = trace.tensors.stack(
-            list(trace.pullback(seeds.outputs, seeds.cotangents, trace.captured)),
-            1,
-        )
+        arriving = trace.pullback(seeds.outputs, seeds.cotangents, trace.captured)
+        arrived = trace.tensors.collect(arriving, explained.count, 1)
         maps = _responses(arrived, explained.selection.scores, trace.tensors, response, calibrate, channels)
         found = dominance(trace.tensors.to_numpy(maps), threshold=threshold)
         checks = (

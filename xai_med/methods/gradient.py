@@ -1,6 +1,6 @@
 """Gradient saliency: how much the score changes with each pixel."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from xai_med.backend.numpy_tensors import NUMPY
 from xai_med.backend.start import AtInput
-from xai_med.backend.tensors import Tensor, Tensors, precision
+from xai_med.backend.tensors import Tensor, Tensors, precision, shape_of
 from xai_med.checks import Check
 from xai_med.errors import SettingError
 from xai_med.registry import register_method
@@ -80,15 +80,20 @@ def gradient(request: Request, *, read_out: str = "max_abs") -> Attribution:
     request.without_layer("gradient")
     with request.network.trace(request.batch, start=AtInput(), differentiable=request.differentiable) as trace:
         explained = request.explained(trace)
-        gradients = trace.tensors.stack(
-            list(
-                trace.pullback(
-                    explained.selection.outputs,
-                    request.cotangents(explained, trace),
-                    trace.captured,
-                    differentiable=request.differentiable,
-                )
-            ),
-            1,
+        arriving = trace.pullback(
+            explained.selection.outputs,
+            request.cotangents(explained, trace),
+            trace.captured,
+            differentiable=request.differentiable,
         )
-        return Attribution(gradients, READ_OUTS[read_out](gradients, trace.tensors), explained)
+        read = READ_OUTS[read_out]
+        maps: list[Tensor] = []
+
+        def reading() -> Iterator[Tensor]:
+            for slope in arriving:  # class by class: of a thousand classes no second array is made
+                images, *rest = shape_of(slope)
+                maps.append(read(trace.tensors.reshape(slope, (images, 1, *rest)), trace.tensors))
+                yield slope
+
+        gradients = trace.tensors.collect(reading(), explained.count, 1)
+        return Attribution(gradients, trace.tensors.concatenate(maps, 1), explained)

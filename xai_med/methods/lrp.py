@@ -92,10 +92,8 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
         explained.coefficients("lrp")
         refuse_uncovered(explained.logits.node, trace, rules.name)
         _refuse_unused_first_rule(explained.logits.node, rules)
-        relevance = trace.tensors.stack(
-            list(trace.pullback(explained.selection.outputs, request.cotangents(explained, trace), trace.captured)),
-            1,
-        )
+        arriving = trace.pullback(explained.selection.outputs, request.cotangents(explained, trace), trace.captured)
+        relevance = trace.tensors.collect(arriving, explained.count, 1)
         maps = trace.tensors.sum(relevance, (2,))
         checks = (
             lost_share(trace.tensors.to_numpy(maps), explained.selection.scores, epsilon),

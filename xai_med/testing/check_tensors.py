@@ -43,6 +43,7 @@ CASES: tuple[Case, ...] = (
     ("broadcast to more axes", lambda t, _, b: t.broadcast(b, (2, 4, 3))),
     ("take with repetition", lambda t, a, _: t.take(a, [2, 0, 0], 1)),
     ("stop_gradient", lambda t, a, _: t.stop_gradient(a)),
+    ("collect", lambda t, a, _: t.collect((part for part in (a, a * 2, a - 1)), 3, 1)),
     ("carry", lambda t, a, _: t.carry(a * 2, a * 1)),
     ("rectify_cotangent", lambda t, a, _: t.rectify_cotangent(a * 1)),
     ("from_numpy", lambda t, a, _: t.from_numpy(np.arange(6.0).reshape(2, 3), a)),

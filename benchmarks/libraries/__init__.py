@@ -1,0 +1,1 @@
+"""One file per library: how it does each job, as its manual shows."""
