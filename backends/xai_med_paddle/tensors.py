@@ -112,8 +112,9 @@ class PaddleTensors:
         """Overwrite the surrogate's values out of sight of its derivatives; one pass over memory instead of two."""
         if surrogate.stop_gradient:
             return paddle.assign(value.detach())
-        # the derivatives of some other operations need their result, and those of a product do not
-        carrier = surrogate if surrogate.grad_fn.name() in _PRODUCTS else surrogate * 1
+        # the derivatives of some operations need their result, and those of a product do not; which operation this
+        # was is not asked, as each reading of grad_fn leaves its whole graph in memory
+        carrier = surrogate * 1
         paddle._C_ops.assign_out_(value, carrier.detach())
         return carrier
 
@@ -146,9 +147,6 @@ class PaddleTensors:
     def device(self, tensor: Tensor) -> str:
         """Name of the device."""
         return place_name(tensor.place)
-
-
-_PRODUCTS = frozenset(("MultiplyGradNode", "ScaleGradNode"))
 
 
 def from_array(array: Array, place: Any = None) -> Tensor:
