@@ -1,6 +1,7 @@
 """Vector-Jacobian products for one class after the other, or for many at once."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 
 import torch
@@ -84,12 +85,12 @@ def _by_the_engine(
         yield result
 
 
-class _refusing:  # noqa: N801 (used as a statement)
+@contextmanager
+def _refusing() -> Iterator[None]:
     """Turn what PyTorch raises while it differentiates into a refusal."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RuntimeError) and not isinstance(error, GradientError):
-            raise GradientError(f"PyTorch could not differentiate the model: {error}") from error
+    try:
+        yield
+    except GradientError:
+        raise
+    except RuntimeError as error:
+        raise GradientError(f"PyTorch could not differentiate the model: {error}") from error

@@ -32,7 +32,10 @@ def pull_back_together(ways: Ways, cotangents: torch.Tensor) -> torch.Tensor:
         pulled = _pulled(node, given, [edge.position for edge in edges])
         for edge, held in zip(edges, pulled, strict=True):
             there = arrived.setdefault(edge.node, {})
-            part = _summed_to(held, tuple(edge.node._input_metadata[edge.output].shape))
+            like = edge.node._input_metadata[edge.output]
+            part = _summed_to(held, tuple(like.shape))
+            if part.value.dtype != like.dtype:  # operands of other dtypes were converted on the way forward
+                part = Held(part.value.to(like.dtype), is_own=True)
             if edge.output in there:
                 there[edge.output].add(part)
             else:

@@ -9,7 +9,9 @@ _LEAST_SHARE = 0.9  # of nodes with a formula for many classes; the others are a
 
 
 def suits(ways: Ways) -> bool:
-    """Whether most nodes on the way have a formula for many classes, and none is written in Python."""
+    """Whether most nodes on the way have a formula for many classes, none is written in Python, and all are real."""
+    if any(entry.dtype.is_complex for node in ways.order for entry in node._input_metadata):
+        return False
     if any(hasattr(node, "apply") and kind_of(node) not in LOCAL for node in ways.order):
         return False
     known = sum(kind_of(node) in LOCAL for node in ways.order)

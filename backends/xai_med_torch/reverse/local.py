@@ -27,9 +27,9 @@ def _overwriting(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held
 
 
 def _convolution(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:
-    if tuple(asked) != (0,):
-        return one_by_one(node, held, asked)
     weight = node._saved_weight
+    if tuple(asked) != (0,) or held.value.ndim != weight.ndim + 1:
+        return one_by_one(node, held, asked)
     layout = memory_format(weight)
     result, *_ = torch.ops.aten.convolution_backward(
         held.value.flatten(0, 1).contiguous(memory_format=layout),
@@ -98,7 +98,9 @@ def _reshaping(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:
     return [Held(held.value.reshape(shape), held.is_own)]
 
 
-def _mean(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:  # noqa: ARG001
+def _mean(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:
+    if not getattr(node, "_saved_dim", None):  # over all axes, by another variant of the node
+        return one_by_one(node, held, asked)
     shape, value = tuple(node._saved_self_sym_sizes), held.value
     axes = _axes(node._saved_dim, len(shape))
     if not node._saved_keepdim:
@@ -109,13 +111,15 @@ def _mean(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:  # n
 
 def _adaptive_mean(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:
     shape, value = tuple(node._saved_self.shape), held.value
-    if prod(value.shape[3:]) != 1:
+    if len(shape) != 4 or prod(value.shape[3:]) != 1:
         return one_by_one(node, held, asked)
     return [Held((value / prod(shape[2:])).expand(len(value), *shape))]
 
 
-def _average_pool(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:  # noqa: ARG001
+def _average_pool(node: GraphNode, held: Held, asked: Sequence[int]) -> list[Held]:
     signal = node._saved_self
+    if signal.ndim != 4:
+        return one_by_one(node, held, asked)
     layout = memory_format(signal)
     result = torch.ops.aten.avg_pool2d_backward(
         held.value.flatten(0, 1).contiguous(memory_format=layout),
