@@ -19,7 +19,7 @@ from xai_med.method import Method
 from xai_med.registry import find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
 from xai_med.singly import explain_images
-from xai_med.targets import as_target
+from xai_med.target_words import as_target
 from xai_med.verification import verified
 
 _MOST_CLASSES_BY_DEFAULT = 20  # methods that compare all classes ask before they compare a thousand
