@@ -14,6 +14,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensor, Tensors
 from xai_med.backend.tracing.lookahead import marking_last
+from xai_med.backend.tracing.parts import parts_of
 from xai_med.errors import DtypeError, GradientError, ModelError
 from xai_med_paddle.interception import intercepted, is_recomputing
 from xai_med_paddle.tensors import TENSORS
@@ -122,8 +123,8 @@ class PaddleFramework:
         return check_weights(layers)
 
     def layers(self, model: Any) -> Mapping[str, Any]:
-        """Layers by dotted name, each once, in the order of ``named_sublayers``, in a tenth of its time."""
-        return dict(_walk(model))
+        """Layers by dotted name."""
+        return dict(parts_of(model, "_sub_layers"))
 
     def dtype(self, model: Any) -> str:
         """Dtype of the first floating parameter."""
@@ -188,24 +189,8 @@ def _require_dynamic_mode() -> None:
         raise ModelError("PaddlePaddle is in static mode, where operations do not run; call paddle.disable_static()")
 
 
-def _walk(model: Any) -> Iterator[tuple[str, Any]]:
-    """Each layer once, with its dotted name, in the order in which they are declared."""
-    seen: set[int] = set()
-    pending = [("", model)]
-    while pending:
-        name, layer = pending.pop()
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield name, layer
-        if layer._sub_layers:
-            prefix = f"{name}." if name else ""
-            children = reversed(layer._sub_layers.items())
-            pending += [(prefix + key, child) for key, child in children if child is not None]
-
-
 def _first_floating(model: Any) -> Tensor | None:
-    for _, layer in _walk(model):
+    for _, layer in parts_of(model, "_sub_layers"):
         for parameter in layer._parameters.values():
             if parameter is not None and parameter.is_floating_point():
                 return parameter
