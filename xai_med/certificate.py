@@ -5,6 +5,7 @@ import numpy as np
 from xai_med.backend.framework import Inventory
 from xai_med.backend.tensors import Array
 from xai_med.checks import Check
+from xai_med.maps.finite import count_non_finite
 from xai_med.request import Attribution, Explained
 
 SATURATED = 1e-6
@@ -56,14 +57,15 @@ def common_checks(maps: Array, images: Array, attribution: Attribution, inventor
 
 
 def _finite(what: str, key: str, values: Array) -> Check:
-    bad = int((~np.isfinite(values)).sum())
-    return Check(f"NaN or infinite {what}", float(bad), 0.0, is_count=True, key=key, out_of=values.size)
+    bad = float(count_non_finite(values))
+    return Check(f"NaN or infinite {what}", bad, 0.0, is_count=True, key=key, out_of=values.size)
 
 
 def _flat(maps: Array) -> tuple[Check, Check]:
     flat = maps.reshape(*maps.shape[:2], -1)
-    constant = flat.max(axis=2) == flat.min(axis=2)
-    zero = (flat == 0).all(axis=2)
+    high, low = flat.max(axis=2), flat.min(axis=2)
+    constant = high == low
+    zero = constant & (high == 0)
     count = zero.size
     return (
         Check("maps that are zero everywhere", float(zero.sum()), is_count=True, key="zero_maps", out_of=count),

@@ -237,6 +237,8 @@ class Explanation:
 
 
 def _locked(array: Array) -> Array:
+    if array.flags.owndata and not array.flags.writeable:
+        return array  # locked already, by whoever made it
     array = np.array(array)
     array.setflags(write=False)
     return array

@@ -14,6 +14,7 @@ from xai_med.certificate import common_checks
 from xai_med.errors import DtypeError, NonFiniteError, SettingError, ShapeError, TargetError
 from xai_med.explanation import Explanation
 from xai_med.logits import OutputChoice
+from xai_med.maps.finite import count_non_finite
 from xai_med.maps.resize import resize
 from xai_med.method import Method
 from xai_med.registry import find_backend, get_backend, get_method
@@ -104,12 +105,15 @@ def explain(
             f"{chosen.name} gave maps of shape {maps.shape} for {len(request.space)} space axes; report this"
         )
     _refuse_non_finite(maps, chosen.name)
-    resized = resize(maps.astype(np.promote_types(maps.dtype, np.float32)), request.space).astype(np.float32)
+    precise = maps.astype(np.promote_types(maps.dtype, np.float32), copy=False)
+    resized = resize(precise, request.space).astype(np.float32, copy=False)
+    values, images = tensors.to_numpy(attribution.values), tensors.to_numpy(request.batch)
+    for array in (resized, values, images):
+        array.setflags(write=False)  # what is locked already is not copied once more
     selection = attribution.explained.selection
-    images = tensors.to_numpy(request.batch)
     return Explanation(
         maps=resized,
-        attribution=tensors.to_numpy(attribution.values),
+        attribution=values,
         scores=selection.scores,
         probabilities=_probabilities(attribution),
         targets=selection.labels,
@@ -124,7 +128,7 @@ def explain(
         checks=(*attribution.checks, *common_checks(resized, images, attribution, inventory)),
         activation=attribution.explained.activation,
         source=chosen.source,
-        input=images.astype(np.float32) if keep_input else None,
+        input=images.astype(np.float32, copy=False) if keep_input else None,
         extras=attribution.extras,
     )
 
@@ -269,7 +273,7 @@ def _refuse_non_finite_input(batch: Tensor, network: Network) -> None:
 
 
 def _refuse_non_finite(maps: Array, method: str) -> None:
-    bad = int((~np.isfinite(maps)).sum())
+    bad = count_non_finite(maps)
     if bad:
         raise NonFiniteError(
             f"the {method} map holds {bad} NaN or infinite values; the model's precision does not suffice for its "

@@ -29,49 +29,66 @@ def read(kind: Kind, function: Callable[..., Any], args: tuple[Any, ...], kwargs
     return NO_DETAILS if reader is None else reader(function, args, kwargs)
 
 
-def _weighted(
-    family: str,
-    output_axis: Callable[[dict[str, Any]], int | None],
-    function: Callable[..., Any],
-    args: Any,
-    kwargs: Any,
-) -> Details:
-    given = bind(family, function, args, kwargs)
-    signal, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
+class _LinearMap:
+    """The same operation with other values; as small as can be, as the record keeps one for every layer."""
 
-    def linear_map(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None) -> torch.Tensor:
-        result: torch.Tensor = function(x, w, b, **given)
+    __slots__ = ("_function", "_named", "_rest")
+
+    def __init__(self, function: Callable[..., Any], rest: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        self._function, self._rest, self._named = function, rest, named
+
+    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        result: torch.Tensor = self._function(x, weight, bias, *self._rest, **self._named)
         return result
 
+
+_GROUPS = 6  # position among the arguments of every convolution
+
+
+def _weighted(
+    family: str, output_axis: Callable[[int], int | None], function: Callable[..., Any], args: Any, kwargs: Any
+) -> Details:
+    if len(args) > 2 and not kwargs:  # as modules call it
+        (signal, weight, bias), rest, named = args[:3], args[3:], kwargs
+        groups = args[_GROUPS] if len(args) > _GROUPS else 1
+    else:
+        rest, named = (), bind(family, function, args, kwargs)
+        signal, weight, bias = named.pop("input"), named.pop("weight"), named.pop("bias", None)
+        groups = named.get("groups", 1)
     return Details(
         signal=signal,
         weight=weight,
         bias=bias,
-        linear_map=linear_map,
-        output_axis=output_axis(given),
+        linear_map=_LinearMap(function, rest, named),
+        output_axis=output_axis(groups),
         space=None if family == "linear" else weight.ndim - 2,
-        channels=weight.shape[1] * int(given.get("groups", 1)) if family == "conv" else None,
+        channels=weight.shape[1] * int(groups) if family == "conv" else None,
     )
 
 
 def _batch_norm(function: Callable[..., Any], args: Any, kwargs: Any) -> Details:
     given = bind("batch_norm", function, args, kwargs)
-    signal, mean = given.pop("input"), given.get("running_mean")  # the statistics must not keep the signal alive
-    if given.get("training") or mean is None or given.get("running_var") is None:
-        updates = bool(given.get("training")) and mean is not None
-        return Details(signal=signal, couples_images=True, changes_model=updates)
-    return Details(signal=signal, statistics=BatchStatistics(partial(_scale_and_shift, given)))
+    signal, mean, variance, training = (
+        given.get(name) for name in ("input", "running_mean", "running_var", "training")
+    )
+    if training or mean is None or variance is None:
+        return Details(signal=signal, couples_images=True, changes_model=bool(training) and mean is not None)
+    # the statistics must not keep the signal alive
+    rest = mean, variance, given.get("weight"), given.get("bias"), given.get("eps", 1e-5)
+    return Details(signal=signal, statistics=BatchStatistics(partial(_scale_and_shift, *rest)))
 
 
-def _scale_and_shift(given: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def _scale_and_shift(
+    mean: torch.Tensor, variance: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, epsilon: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The affine map of a batch norm by its running statistics."""
     with torch.no_grad():  # checkpointing counts what is saved for derivatives
-        scale = torch.rsqrt(given["running_var"] + given.get("eps", 1e-5))
-        if given.get("weight") is not None:
-            scale = scale * given["weight"]
-        shift = -given["running_mean"] * scale
-        if given.get("bias") is not None:
-            shift = shift + given["bias"]
+        scale = torch.rsqrt(variance + epsilon)
+        if weight is not None:
+            scale = scale * weight
+        shift = -mean * scale
+        if bias is not None:
+            shift = shift + bias
     return scale, shift
 
 
@@ -176,8 +193,8 @@ def _random(*_: Any) -> Details:
     return Details(is_active=True)
 
 
-def _transposed_axis(given: Mapping[str, Any]) -> int | None:
-    return 1 if given.get("groups", 1) == 1 else None
+def _transposed_axis(groups: int) -> int | None:
+    return 1 if groups == 1 else None
 
 
 _READERS: Mapping[Kind, Callable[[Callable[..., Any], Any, Any], Details]] = {

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from xai_med_torch.arguments import flag, signature_of
 from xai_med_torch.details import read
 from xai_med_torch.expansions import FUSED, expansion
 from xai_med_torch.hooks import HOOKING, attach
+from xai_med_torch.leaves import called_by, calls_of_leaves, others_listen
 from xai_med_torch.surroundings import model_context
 from xai_med_torch.table import KINDS, SILENT
 
@@ -84,6 +85,12 @@ class Interception(TorchFunctionMode):
             return attach(described.name, func, args, kwargs)
         if kwargs.get("out") is not None:
             return self._into(kwargs["out"], func, types, args, kwargs)
+        return self.report(described, func, args, kwargs)
+
+    def report(
+        self, described: _Described, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run one call through the tracer."""
         context = model_context(args)
         if context is None:
             return self._report(described, func, args, kwargs)
@@ -95,7 +102,7 @@ class Interception(TorchFunctionMode):
     ) -> Any:
         in_place = described.writes_in_place or (described.has_inplace_flag and flag("inplace", func, args, kwargs))
         if in_place and not args:  # the core looks for what is written in the first place
-            first, *_ = (name for name in ("input", "self") if name in kwargs)
+            first = next((name for name in ("input", "self") if name in kwargs), next(iter(kwargs)))
             args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
         expand = self._expansion(described, args, kwargs) if described.is_fused else None
         return self._tracer.call(
@@ -129,12 +136,29 @@ class Interception(TorchFunctionMode):
 
 class _Active(threading.local):
     tracer: Observer | None = None
+    interception: Interception | None = None
 
 
 _active = _Active()
 _lock = threading.Lock()
 _users = 0
 _handles: list[Any] = []
+_shortcut = ExitStack()
+
+
+def _run_leaf(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Run a module of PyTorch's own: as the call that it makes, where it is explained and that is known."""
+    tracer, interception = _active.tracer, _active.interception
+    if tracer is None or interception is None or others_listen():
+        return torch.nn.Module.__call__(module, *args, **kwargs)
+    with torch._C.DisableTorchFunction():
+        called = called_by(module, args, kwargs)
+        if called is not None:
+            function, arguments, named = called
+            tracer.enter_module(module)
+            output = interception.report(_describe(function), function, arguments, named)
+            return tracer.leave_module(module, output)
+    return torch.nn.Module.__call__(module, *args, **kwargs)
 
 
 def _before(module: torch.nn.Module, _: Any) -> None:
@@ -163,6 +187,7 @@ def module_events(tracer: Observer) -> Iterator[None]:
         if _users == 0:
             _handles.append(torch_module.register_module_forward_pre_hook(_before))
             _handles.append(torch_module.register_module_forward_hook(_after))
+            _shortcut.enter_context(calls_of_leaves(_run_leaf))
         _users += 1
     previous = _active.tracer
     _active.tracer = tracer
@@ -173,6 +198,7 @@ def module_events(tracer: Observer) -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
+                _shortcut.close()
                 while _handles:
                     _handles.pop().remove()
 
@@ -180,5 +206,10 @@ def module_events(tracer: Observer) -> Iterator[None]:
 @contextmanager
 def intercepted(tracer: Observer) -> Iterator[Interception]:
     """Report every operation and module of this thread to `tracer`."""
+    outer = _active.interception
     with module_events(tracer), Interception(tracer) as interception:
-        yield interception
+        _active.interception = interception
+        try:
+            yield interception
+        finally:
+            _active.interception = outer

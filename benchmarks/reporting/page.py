@@ -43,6 +43,8 @@ Models have random weights from a fixed seed (nothing is downloaded); batch norm
 images like those that are explained. Each library has a copy of the model of its own, as some replace modules or leave
 hooks behind, and whatever it can build once for many batches is built before the clock starts. A job is the maps of all
 classes asked for, of the whole batch; where a library takes one class or one image at a time, it is called in a loop.
+The threads of NumPy's BLAS library are told to sleep when they are done (`OPENBLAS_THREAD_TIMEOUT=4`), so that none is
+charged for what ran before it.
 """
 MEMORY = """\
 Each job in a process of its own: the model is built, one forward pass made, free memory given back to the system; the

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import Any
 
 from xai_med.backend.tensors import Tensor
@@ -76,22 +75,26 @@ class BatchStatistics:
         Gives scale and shift, each of shape (C,); asked only where a rule needs them.
     """
 
+    __slots__ = ("_both", "_read")
+
     def __init__(self, read: Callable[[], tuple[Tensor, Tensor]]) -> None:
         self._read = read
+        self._both: tuple[Tensor, Tensor] | None = None
 
-    @cached_property
-    def _both(self) -> tuple[Tensor, Tensor]:
-        return self._read()
+    def _values(self) -> tuple[Tensor, Tensor]:
+        if self._both is None:
+            self._both = self._read()
+        return self._both
 
     @property
     def scale(self) -> Tensor:
         """Factor of each channel."""
-        return self._both[0]
+        return self._values()[0]
 
     @property
     def shift(self) -> Tensor:
         """Summand of each channel."""
-        return self._both[1]
+        return self._values()[1]
 
 
 @dataclass(frozen=True, eq=False)

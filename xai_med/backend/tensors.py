@@ -136,7 +136,7 @@ class Tensors(Protocol):
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
     """Sizes of a native tensor as plain integers."""
-    return tuple(map(int, tensor.shape))
+    return tuple(tensor.shape)
 
 
 def precision(dtype: str) -> float:

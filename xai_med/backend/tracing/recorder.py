@@ -13,6 +13,7 @@ from xai_med.backend.tensors import Tensor, is_floating, shape_of
 from xai_med.backend.tracing.weak import TensorMap
 
 _ENDING = frozenset({Kind.STEP, Kind.DETACH})
+_OF_FLOATING = frozenset({Kind.CONVOLUTION, Kind.LINEAR, Kind.BATCH_NORM, Kind.RELU})  # if of differentiable values
 _SQUASHES = frozenset({Kind.SIGMOID, Kind.SOFTMAX})
 _DIVIDE = Kind.DIVIDE
 
@@ -106,6 +107,8 @@ class Recorder:
             self._consumed.add(parent.index)
             is_open |= parent.is_differentiable
         shape = shape_of(tensors[0])
+        if shape == parents[0].shape:
+            shape = parents[0].shape  # one tuple for both: the less the record holds, the faster it is made
         details.signal = None  # the record keeps no tensor of the model's computation alive
         return Node(
             kind if kind is not _DIVIDE else self._division(call),
@@ -117,7 +120,7 @@ class Recorder:
             is_differentiable=is_open
             and not is_cut
             and kind not in _ENDING
-            and is_floating(self._framework.tensors.dtype(tensors[0])),
+            and (kind in _OF_FLOATING or is_floating(self._framework.tensors.dtype(tensors[0]))),
             module=module,
             details=details,
             outputs=len(tensors),
