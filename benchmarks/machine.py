@@ -26,7 +26,9 @@ def run_description(command: str) -> dict[str, Any]:
         "code": code_digest(),
         "machine": machine(),
         "versions": versions(),
-        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(("OMP_", "MKL_", "OPENBLAS_"))},
+        "environment": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(("OMP_", "MKL_", "OPENBLAS_"))
+        },
     }
 
 

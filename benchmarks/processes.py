@@ -38,8 +38,8 @@ def has_gpu(framework: str) -> bool:
 def environment(threads: int) -> dict[str, str]:
     """Of a process that measures: this one's, so many threads, and this package to be found.
 
-    The threads of NumPy's BLAS sleep as soon as they are done. They would wait busily else, for a tenth of a second, and
-    whoever runs next would be charged for them.
+    The threads of NumPy's BLAS sleep as soon as they are done. They would wait busily else, for a tenth of a second,
+    and whoever runs next would be charged for them.
     """
     found = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     found.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
