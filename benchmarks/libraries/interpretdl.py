@@ -10,11 +10,11 @@ from benchmarks.libraries.library import Library, NotOfferedError, Prepared, Sub
 
 def grad_cam(job: Job, subject: Subject) -> Prepared:
     extractor = _interpreters().GradCAMInterpreter(subject.model, device=_device(subject))
-    layer = subject.layer_name(job)
+    layer, images = subject.layer_name(job), subject.images.numpy()
 
     def run() -> Any:
         return [
-            extractor.interpret(subject.images, target_layer_name=layer, labels=[k] * subject.batch, visual=False)
+            extractor.interpret(images, target_layer_name=layer, label=[k] * subject.batch, visual=False)
             for k in subject.classes(job)
         ]
 
@@ -41,5 +41,5 @@ INTERPRETDL = Library(
     module="interpretdl",
     frameworks=("paddle",),
     offers=MappingProxyType({"grad_cam": grad_cam, "gradient": gradient}),
-    inside="a call for each class; gradient of the probability, not enlarged, NumPy",
+    inside="a call for each class; model in training mode; maps not enlarged, and a picture of each, NumPy",
 )
