@@ -1,6 +1,8 @@
 """PyTorch's own small modules are reported as the call they make: the same call, and only where that is known."""
 
 import threading
+import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +14,13 @@ from torch.nn.utils import parametrizations  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from xai_med import explain  # noqa: E402
-from xai_med.errors import NotApplicableError  # noqa: E402
-from xai_med_torch import interception, leaves  # noqa: E402
+from xai_med.backend.operations import Kind  # noqa: E402
+from xai_med.backend.start import Nowhere  # noqa: E402
+from xai_med.backend.tracing.keeping import StateKeeper  # noqa: E402
+from xai_med.backend.tracing.tracer import Tracer  # noqa: E402
+from xai_med.errors import NotApplicableError, ShapeError  # noqa: E402
+from xai_med_torch import details, interception, leaves  # noqa: E402
+from xai_med_torch.framework import TorchFramework  # noqa: E402
 
 
 class Listener:
@@ -303,3 +310,63 @@ def test_maps_are_the_same_without_the_shortcut(method, monkeypatch):
     whole = explain(model, x, method=method, target="all")
     assert (short.maps == whole.maps).all()
     assert short.layer == whole.layer
+
+
+def followed(model, x):
+    """The record of one forward pass, and what the modules handed on."""
+    framework, outputs = TorchFramework(), {}
+    keeper = StateKeeper(framework, framework.layers(model).values())
+    tracer = Tracer(framework, start=Nowhere(), rules=None, space=2, differentiable=False, keeper=keeper)
+    with framework.isolated(), framework.intercepted(tracer):
+        signal = tracer.enter_network(x)
+        for module in model:
+            signal = outputs[module] = module(signal)
+    return tracer, outputs
+
+
+def test_details_of_a_module_are_read_when_they_are_asked_for(shortcuts, monkeypatch):
+    read = []
+    batch_norm = details._READERS[Kind.BATCH_NORM]
+
+    def spied(*given):
+        read.append(given)
+        return batch_norm(*given)
+
+    monkeypatch.setattr(details, "_READERS", {**details._READERS, Kind.BATCH_NORM: spied})
+    model = network()
+    tracer, outputs = followed(model, image(1, 1, 6, 6))
+    assert model[1] in shortcuts
+    assert read == []
+    norm, linear = (tracer.nodes.get(outputs[model[number]]) for number in (2, 5))
+    norm = norm.parents[0]
+    assert norm.details.statistics is not None
+    assert torch.allclose(norm.details.statistics.scale, model[1].weight / (model[1].running_var + 1e-5).sqrt())
+    assert norm.details.statistics.shift.shape == (4,)
+    assert len(read) == 1
+    assert linear.details.weight is model[5].weight
+    assert linear.details.signal is None
+
+
+def test_the_record_of_modules_keeps_no_activation_alive_but_the_pooled_features():
+    tracer, outputs = followed(network(), image(1, 1, 6, 6))
+    references = [weakref.ref(output) for output in outputs.values()]
+    last = tracer.nodes.get(outputs[list(outputs)[-1]])
+    outputs.clear()
+    assert [reference() is not None for reference in references] == [False, False, True, False, False, False]
+    assert [node.kind for node in last.ancestors()][-2:] == [Kind.CONVOLUTION, Kind.ROUTING]
+
+
+def test_a_copy_of_a_late_node_reads_as_it_does():
+    tracer, outputs = followed(network(), image(1, 1, 6, 6))
+    node = tracer.nodes.get(list(outputs.values())[-1])
+    copy = replace(node, index=99)
+    assert copy.index == 99
+    assert copy.details.weight is node.details.weight
+
+
+@pytest.mark.parametrize("method", ["cam", "grad_cam"])
+def test_the_first_module_still_refuses_other_channels_and_a_missing_batch_axis(method):
+    with pytest.raises(ShapeError, match="3 channels"):
+        explain(network(), image(1, 3, 6, 6), method=method, target=0)
+    with pytest.raises(ShapeError, match="batch axis"):
+        explain(network(), image(1, 6, 6), method=method, target=0)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from xai_med.checks import Check
@@ -47,7 +48,7 @@ class Method:
     default_target: str = "predicted"
     verification: "Verification | None" = None
 
-    @property
+    @cached_property
     def settings(self) -> Mapping[str, Any]:
         """Names and defaults of the method's settings."""
         parameters = inspect.signature(self.function).parameters.values()

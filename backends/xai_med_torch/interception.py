@@ -12,7 +12,7 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 from xai_med.backend.framework import Observer
-from xai_med.backend.operations import Call, Kind
+from xai_med.backend.operations import Call, Details, Kind
 from xai_med_torch.arguments import flag, signature_of
 from xai_med_torch.details import read
 from xai_med_torch.expansions import FUSED, expansion
@@ -88,17 +88,28 @@ class Interception(TorchFunctionMode):
         return self.report(described, func, args, kwargs)
 
     def report(
-        self, described: _Described, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        described: _Described,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        deferred: Callable[[], Details] | None = None,
     ) -> Any:
         """Run one call through the tracer."""
         context = model_context(args)
         if context is None:
-            return self._report(described, func, args, kwargs)
+            return self._report(described, func, args, kwargs, deferred)
         with context:
-            return self._report(described, func, args, kwargs)
+            return self._report(described, func, args, kwargs, deferred)
 
     def _report(
-        self, described: _Described, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        described: _Described,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        deferred: Callable[[], Details] | None,
     ) -> Any:
         in_place = described.writes_in_place or (described.has_inplace_flag and flag("inplace", func, args, kwargs))
         if in_place and not args:  # the core looks for what is written in the first place
@@ -106,7 +117,7 @@ class Interception(TorchFunctionMode):
             args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
         expand = self._expansion(described, args, kwargs) if described.is_fused else None
         return self._tracer.call(
-            Call(described.kind, described.name, func, tuple(args), kwargs, in_place, described.read, expand)
+            Call(described.kind, described.name, func, tuple(args), kwargs, in_place, described.read, expand, deferred)
         )
 
     def _into(
@@ -134,6 +145,10 @@ class Interception(TorchFunctionMode):
         return reported
 
 
+_DEFERRED = frozenset({Kind.CONVOLUTION, Kind.BATCH_NORM, Kind.LINEAR})
+"""Kinds of the calls of modules with weights, of which nothing but their geometry could be refused."""
+
+
 class _Active(threading.local):
     tracer: Observer | None = None
     interception: Interception | None = None
@@ -155,8 +170,12 @@ def _run_leaf(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         called = called_by(module, args, kwargs)
         if called is not None:
             function, arguments, named = called
+            described = _describe(function)
+            deferred = None
+            if described.kind in _DEFERRED:  # without the signal, which the record must not keep alive
+                deferred = partial(described.read, (None, *arguments[1:]), named)
             tracer.enter_module(module)
-            output = interception.report(_describe(function), function, arguments, named)
+            output = interception.report(described, function, arguments, named, deferred=deferred)
             return tracer.leave_module(module, output)
     return torch.nn.Module.__call__(module, *args, **kwargs)
 

@@ -37,6 +37,8 @@ def _convolution(function: Callable[..., Any]) -> Callable[[Any, Mapping[str, An
         weights = _own(given, "_parameters", "weight", "bias")
         if weights is None or given["padding_mode"] != "zeros" or "_conv_forward" in given:
             return None
+        if signal.ndim != weights[0].ndim:  # an image without a batch axis, which is refused
+            return None
         geometry = (given["stride"], given["padding"], given["dilation"], given["groups"])
         return function, (signal, *weights, *geometry), _NONE
 

@@ -217,6 +217,10 @@ class Call:
         Gives the `Details`; called with the arguments that should be read.
     expand : callable or None
         Runs the call as elementary operations, each of which is reported, for methods that need a rule for each.
+    deferred : callable or None
+        Gives the `Details` less the signal, if they are ever asked for. Set where an adapter knows that only the first
+        argument can depend on the input, that the result follows the input's dtype, and that nothing about the call
+        is to be refused but a wrong number of channels.
     """
 
     kind: Kind
@@ -227,6 +231,7 @@ class Call:
     writes_in_place: bool
     read: Callable[[tuple[Any, ...], Mapping[str, Any]], Details]
     expand: Callable[[], Any] | None = None
+    deferred: Callable[[], Details] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """The record of a forward pass: a light graph of operations, without the tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,3 +83,27 @@ class Node:
                     seen[parent.index] = parent
                     pending.append(parent)
         yield from sorted(seen.values(), key=lambda node: -node.index)
+
+
+class LateNode(Node):
+    """A node whose details are read when they are asked for, which of most nodes they never are.
+
+    Parameters
+    ----------
+    details : callable or Details
+        Gives the details.
+    """
+
+    __slots__ = ("_later",)
+    _later: Details | Callable[[], Details]
+
+    @property
+    def details(self) -> Details:
+        """Weights and geometry."""
+        if not isinstance(self._later, Details):
+            self._later = self._later()
+        return self._later
+
+    @details.setter
+    def details(self, value: Details | Callable[[], Details]) -> None:
+        self._later = value

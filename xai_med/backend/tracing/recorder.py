@@ -8,12 +8,11 @@ from xai_med.backend.axes import image_axes, result_axes
 from xai_med.backend.framework import Framework
 from xai_med.backend.operations import NO_DETAILS, Call, Details, Kind
 from xai_med.backend.places.moves import MOVING, record_move
-from xai_med.backend.record import Node
+from xai_med.backend.record import LateNode, Node
 from xai_med.backend.tensors import Tensor, is_floating, shape_of
 from xai_med.backend.tracing.weak import TensorMap
 
 _ENDING = frozenset({Kind.STEP, Kind.DETACH})
-_OF_FLOATING = frozenset({Kind.CONVOLUTION, Kind.LINEAR, Kind.BATCH_NORM, Kind.RELU})  # if of differentiable values
 _SQUASHES = frozenset({Kind.SIGMOID, Kind.SOFTMAX})
 _DIVIDE = Kind.DIVIDE
 
@@ -46,6 +45,9 @@ class Recorder:
 
     def parents(self, call: Call) -> tuple[Node, ...]:
         """Producers of the arguments, also inside lists, that depend on the input."""
+        if call.deferred is not None:
+            node = self.nodes.get(call.args[0])
+            return () if node is None else (node,)
         return tuple(self.nodes.among((*call.args, *call.kwargs.values()) if call.kwargs else call.args))
 
     def first_signal(self, call: Call) -> Tensor | None:
@@ -94,7 +96,7 @@ class Recorder:
         Parameters
         ----------
         call, details, parents, tensors
-            The call, what was read off it, the producers of its signals, and what it made.
+            The call, what was read off it so far, the producers of its signals, and what it made.
         module : object or None
             The innermost module that is running.
         is_cut : bool
@@ -110,7 +112,9 @@ class Recorder:
         if shape == parents[0].shape:
             shape = parents[0].shape  # one tuple for both: the less the record holds, the faster it is made
         details.signal = None  # the record keeps no tensor of the model's computation alive
-        return Node(
+        is_late = call.deferred is not None and details is NO_DETAILS
+        make = LateNode if is_late else Node
+        return make(
             kind if kind is not _DIVIDE else self._division(call),
             call.name,
             parents,
@@ -120,9 +124,9 @@ class Recorder:
             is_differentiable=is_open
             and not is_cut
             and kind not in _ENDING
-            and (kind in _OF_FLOATING or is_floating(self._framework.tensors.dtype(tensors[0]))),
+            and (is_late or is_floating(self._framework.tensors.dtype(tensors[0]))),
             module=module,
-            details=details,
+            details=call.deferred if is_late else details,  # type: ignore[arg-type]
             outputs=len(tensors),
             move=record_move(call, parents, self.nodes, self._framework) if kind in MOVING else None,
         )

@@ -136,7 +136,8 @@ class Tracer:
         if surrogates is not None and call.expand is not None:
             return call.expand()
         details = NO_DETAILS
-        if call.kind in _DETAILED:
+        is_late = call.deferred is not None and surrogates is None and parents[0].index  # the input's channels count
+        if call.kind in _DETAILED and not is_late:
             details = call.read(call.args, call.kwargs)
             if call.kind is Kind.ROUTING and details.signal is not None:  # other arguments only lend their shape
                 parents = tuple(self.nodes.among((details.signal,)))
@@ -228,7 +229,7 @@ class Tracer:
         if signal is None or call.writes_in_place:
             return result
         if not (
-            is_global_average(node.kind, node.details, parent, self._space)
+            (node.kind in _MAY_POOL and is_global_average(node.kind, node.details, parent, self._space))
             or (has_space(parent, self._space) and leaves_space(node))
         ):
             if has_space(node, self._space):
