@@ -1,5 +1,6 @@
 """PyTorch's own small modules are reported as the call they make: the same call, and only where that is known."""
 
+import copy
 import threading
 import weakref
 from dataclasses import replace
@@ -18,7 +19,7 @@ from xai_med.backend.operations import Kind  # noqa: E402
 from xai_med.backend.start import Nowhere  # noqa: E402
 from xai_med.backend.tracing.keeping import StateKeeper  # noqa: E402
 from xai_med.backend.tracing.tracer import Tracer  # noqa: E402
-from xai_med.errors import NotApplicableError, ShapeError  # noqa: E402
+from xai_med.errors import ModelError, NotApplicableError, ShapeError, UnsupportedOperationError  # noqa: E402
 from xai_med_torch import details, interception, leaves  # noqa: E402
 from xai_med_torch.framework import TorchFramework  # noqa: E402
 
@@ -278,6 +279,47 @@ class Building(nn.Module):
 def test_layers_made_while_the_model_runs_are_refused_in_words():
     with pytest.raises(NotApplicableError, match="random"):
         explain(Building().eval(), image(1, 1, 6, 6), method="gradient", target=0)
+
+
+class Conditional(nn.Module):
+    """Runs a layer with weights or statistics that it computed from the image."""
+
+    def __init__(self, layer, name):
+        super().__init__()
+        self.layer, self.name = layer, name
+        self.rest = network()
+
+    def forward(self, x):
+        own = dict(self.layer.named_parameters()) | dict(self.layer.named_buffers())
+        computed = own[self.name] * (1 + x.mean())
+        return self.rest(torch.func.functional_call(self.layer, {self.name: computed}, (x,)))
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_weights_computed_from_the_image_are_followed(name):
+    layer = nn.Conv2d(1, 1, 1)
+    model, x = Conditional(layer, name).eval(), image(1, 1, 6, 6).requires_grad_()
+    found = explain(model, x.detach(), method="gradient", target=1, dtype="float64")
+    double = copy.deepcopy(model).double()
+    (expected,) = torch.autograd.grad(double(x.double())[0, 1], x)
+    assert torch.allclose(torch.tensor(found.attribution[0, 0], dtype=torch.float32), expected[0], atol=1e-6)
+    with pytest.raises((NotApplicableError, UnsupportedOperationError)):
+        explain(model, x.detach(), method="lrp", target=1)
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_statistics_computed_from_the_image_are_seen_as_such(name):
+    layer = nn.BatchNorm2d(1)
+    model, x = Conditional(layer, name).eval(), image(1, 1, 6, 6)
+    framework = TorchFramework()
+    keeper = StateKeeper(framework, framework.layers(model).values())
+    tracer = Tracer(framework, start=Nowhere(), rules=None, space=2, differentiable=False, keeper=keeper)
+    with framework.isolated(), framework.intercepted(tracer):
+        output = model(tracer.enter_network(x))
+    norms = [node for node in tracer.nodes.get(output).ancestors() if node.kind is Kind.BATCH_NORM]
+    assert len(norms[-1].parents) == 2
+    with pytest.raises(ModelError, match="not differentiable"):
+        explain(model, x, method="gradient", target=1)
 
 
 class Spreading(nn.Module):

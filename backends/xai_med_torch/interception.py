@@ -172,7 +172,8 @@ def _run_leaf(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
             function, arguments, named = called
             described = _describe(function)
             deferred = None
-            if described.kind in _DEFERRED:  # without the signal, which the record must not keep alive
+            if described.kind in _DEFERRED and not any(map(tracer.depends_on_input, arguments[1:3])):
+                # without the signal, which the record must not keep alive
                 deferred = partial(described.read, (None, *arguments[1:]), named)
             tracer.enter_module(module)
             output = interception.report(described, function, arguments, named, deferred=deferred)

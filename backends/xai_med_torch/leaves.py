@@ -18,15 +18,16 @@ Called = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """A function, its arguments, and those given by name."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_TENSORS = (torch.Tensor, nn.Parameter, type(None))
+_PARAMETERS = (nn.Parameter, type(None))  # a weight of another class was computed, perhaps from the image
+_BUFFERS = (torch.Tensor, type(None))
 
 
-def _own(attributes: Mapping[str, Any], table: str, *names: str) -> list[Any] | None:
-    """Tensors of a module by name; None where one is missing, hidden, or of a class that acts on its own."""
+def _own(attributes: Mapping[str, Any], table: str, kinds: tuple[type, ...], *names: str) -> list[Any] | None:
+    """Tensors of a module by name; None where one is missing, hidden, or of another class."""
     tensors = attributes[table]
     found = []
     for name in names:
-        if name not in tensors or name in attributes or type(tensors[name]) not in _TENSORS:
+        if name not in tensors or name in attributes or type(tensors[name]) not in kinds:
             return None
         found.append(tensors[name])
     return found
@@ -34,7 +35,7 @@ def _own(attributes: Mapping[str, Any], table: str, *names: str) -> list[Any] | 
 
 def _convolution(function: Callable[..., Any]) -> Callable[[Any, Mapping[str, Any], torch.Tensor], Called | None]:
     def called(_: Any, given: Mapping[str, Any], signal: torch.Tensor) -> Called | None:
-        weights = _own(given, "_parameters", "weight", "bias")
+        weights = _own(given, "_parameters", _PARAMETERS, "weight", "bias")
         if weights is None or given["padding_mode"] != "zeros" or "_conv_forward" in given:
             return None
         if signal.ndim != weights[0].ndim:  # an image without a batch axis, which is refused
@@ -46,8 +47,8 @@ def _convolution(function: Callable[..., Any]) -> Callable[[Any, Mapping[str, An
 
 
 def _batch_norm(module: Any, given: Mapping[str, Any], signal: torch.Tensor) -> Called | None:
-    weights = _own(given, "_parameters", "weight", "bias")
-    statistics = _own(given, "_buffers", "running_mean", "running_var")
+    weights = _own(given, "_parameters", _PARAMETERS, "weight", "bias")
+    statistics = _own(given, "_buffers", _BUFFERS, "running_mean", "running_var")
     if weights is None or statistics is None or statistics[0] is None or given["training"]:
         return None
     module._check_input_dim(signal)
@@ -66,12 +67,12 @@ def _relu(_: Any, given: Mapping[str, Any], signal: torch.Tensor) -> Called:
 
 
 def _linear(_: Any, given: Mapping[str, Any], signal: torch.Tensor) -> Called | None:
-    weights = _own(given, "_parameters", "weight", "bias")
+    weights = _own(given, "_parameters", _PARAMETERS, "weight", "bias")
     return None if weights is None else (functional.linear, (signal, *weights), _NONE)
 
 
 def _layer_norm(_: Any, given: Mapping[str, Any], signal: torch.Tensor) -> Called | None:
-    weights = _own(given, "_parameters", "weight", "bias")
+    weights = _own(given, "_parameters", _PARAMETERS, "weight", "bias")
     if weights is None:
         return None
     named = {"weight": weights[0], "bias": weights[1], "eps": given["eps"]}
@@ -125,7 +126,7 @@ def called_by(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any
     args, kwargs
         As its caller gave them.
     """
-    if kwargs or len(args) != 1 or type(args[0]) not in _TENSORS[:2]:
+    if kwargs or len(args) != 1 or type(args[0]) is not torch.Tensor:
         return None
     build = _CALLS.get(type(module))
     given = module.__dict__
