@@ -296,8 +296,8 @@ class Conditional(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
-def test_weights_computed_from_the_image_are_followed(name):
-    layer = nn.Conv2d(1, 1, 1)
+@pytest.mark.parametrize("layer", [nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)], ids=["convolution", "batch norm"])
+def test_weights_computed_from_the_image_are_followed(layer, name):
     model, x = Conditional(layer, name).eval(), image(1, 1, 6, 6).requires_grad_()
     found = explain(model, x.detach(), method="gradient", target=1, dtype="float64")
     double = copy.deepcopy(model).double()
@@ -307,8 +307,8 @@ def test_weights_computed_from_the_image_are_followed(name):
         explain(model, x.detach(), method="lrp", target=1)
 
 
-@pytest.mark.parametrize("name", ["running_mean", "running_var"])
-def test_statistics_computed_from_the_image_are_seen_as_such(name):
+@pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
+def test_what_a_norm_takes_that_was_computed_from_the_image_is_recorded(name):
     layer = nn.BatchNorm2d(1)
     model, x = Conditional(layer, name).eval(), image(1, 1, 6, 6)
     framework = TorchFramework()
@@ -318,6 +318,11 @@ def test_statistics_computed_from_the_image_are_seen_as_such(name):
         output = model(tracer.enter_network(x))
     norms = [node for node in tracer.nodes.get(output).ancestors() if node.kind is Kind.BATCH_NORM]
     assert len(norms[-1].parents) == 2
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_statistics_computed_from_the_image_have_no_gradient_and_are_refused(name):
+    model, x = Conditional(nn.BatchNorm2d(1), name).eval(), image(1, 1, 6, 6)
     with pytest.raises(ModelError, match="not differentiable"):
         explain(model, x, method="gradient", target=1)
 

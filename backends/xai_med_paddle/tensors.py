@@ -118,6 +118,10 @@ class PaddleTensors:
         paddle._C_ops.assign_out_(value, carrier.detach())
         return carrier
 
+    def quotient(self, numerator: Tensor, denominator: Tensor) -> Tensor:
+        """Element by element."""
+        return numerator.detach() / denominator.detach()
+
     def rectify_cotangent(self, tensor: Tensor) -> Tensor:
         """Let only the positive part of a cotangent through."""
         if not tensor.stop_gradient:

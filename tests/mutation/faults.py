@@ -152,10 +152,26 @@ FAULTS = (
     Fault(
         "share_not_held_fixed",
         "xai_med/rules/stabilise.py",
-        "denominator = tensors.stop_gradient(parts) + epsilon",
-        "denominator = parts + epsilon",
+        "carry(parts * tensors.quotient(value, denominator), value, tensors)",
+        "carry(parts * (tensors.stop_gradient(value) / parts), value, tensors)",
         "denominators are held fixed",
         (LRP,),
+    ),
+    Fault(
+        "module_with_hooks_reported_as_its_call",
+        "backends/xai_med_torch/leaves.py",
+        'if given["_forward_hooks"] or given["_forward_pre_hooks"]:',
+        "if False:",
+        "hooks of a module run while it is explained",
+        ("tests/test_torch_leaves.py",),
+    ),
+    Fault(
+        "weights_never_depend_on_the_image",
+        "backends/xai_med_torch/leaves.py",
+        "_PARAMETERS = (nn.Parameter, type(None))",
+        "_PARAMETERS = (nn.Parameter, torch.Tensor, type(None))",
+        "a weight that was computed from the image is followed",
+        ("tests/test_torch_leaves.py",),
     ),
     # ---- maps in space
     Fault(

@@ -99,6 +99,10 @@ class NumpyTensors:
         """The values alone."""
         return np.array(value)
 
+    def quotient(self, numerator: Array, denominator: Array) -> Array:
+        """Element by element."""
+        return np.asarray(numerator / denominator)
+
     def rectify_cotangent(self, tensor: Array) -> Array:
         """Return the values unchanged."""
         return tensor

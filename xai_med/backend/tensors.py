@@ -109,6 +109,10 @@ class Tensors(Protocol):
         """Return exactly the values of `value` with the derivatives of `surrogate`, whose memory may be taken."""
         ...
 
+    def quotient(self, numerator: Tensor, denominator: Tensor) -> Tensor:
+        """Divide values of one shape and dtype, without derivatives; the denominator's memory may be taken."""
+        ...
+
     def rectify_cotangent(self, tensor: Tensor) -> Tensor:
         """Return the same values; a cotangent that comes back is replaced by its positive part."""
         ...

@@ -1,5 +1,6 @@
 """The pass rule: an operation hands its relevance on unchanged, element by element."""
 
+import math
 from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
@@ -31,5 +32,6 @@ class Pass:
         signal = operation.inputs[0]
         fixed = tensors.stop_gradient(signal)
         is_off = tensors.abs(fixed) < _SMALLEST
-        share = tensors.where(is_off, 0.0, operation.value / tensors.where(is_off, 1.0, fixed))
+        # by infinity, not by one and set to zero afterwards: each pass over memory takes as long as a small layer
+        share = tensors.quotient(operation.value, tensors.where(is_off, math.inf, fixed))
         return carry(signal * share, operation.value, tensors)

@@ -43,4 +43,4 @@ def redistribute(
         denominator = tensors.stop_gradient(parts) + epsilon
     else:
         denominator = stabilise(parts, epsilon, tensors)
-    return carry(parts * (tensors.stop_gradient(value) / denominator), value, tensors)
+    return carry(parts * tensors.quotient(value, denominator), value, tensors)

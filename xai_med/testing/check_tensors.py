@@ -45,6 +45,7 @@ CASES: tuple[Case, ...] = (
     ("stop_gradient", lambda t, a, _: t.stop_gradient(a)),
     ("collect", lambda t, a, _: t.collect((part for part in (a, a * 2, a - 1)), 3, 1)),
     ("carry", lambda t, a, _: t.carry(a * 2, a * 1)),
+    ("quotient", lambda t, a, _: t.quotient(a * 2, a * a + 1.0)),
     ("rectify_cotangent", lambda t, a, _: t.rectify_cotangent(a * 1)),
     ("from_numpy", lambda t, a, _: t.from_numpy(np.arange(6.0).reshape(2, 3), a)),
     ("from_numpy of integers", lambda t, a, _: t.from_numpy(np.arange(6), a)),

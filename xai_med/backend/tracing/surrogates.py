@@ -14,7 +14,7 @@ from xai_med.backend.tracing.weighted import WEIGHTED, WeightedOperations
 from xai_med.errors import UnsupportedOperationError
 
 _PRODUCTS = frozenset({Kind.MULTIPLY, Kind.MATMUL, Kind.DIVIDE})
-_OF_ONE = frozenset({Kind.ACTIVATION, Kind.NORMALISATION})
+_OF_ONE = frozenset({Kind.ACTIVATION, Kind.NORMALISATION, Kind.BATCH_NORM})
 
 
 class Surrogates:
