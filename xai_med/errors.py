@@ -53,6 +53,10 @@ class IdentityError(XaiMedError, ArithmeticError):
     """A result does not satisfy the method's own identity; it would be wrong to return it."""
 
 
+class RegionError(XaiMedError, ValueError):
+    """A region does not exist, is named twice, lies outside of its image, or overlaps where it must not."""
+
+
 class RegistrationError(XaiMedError, ValueError):
     """A name is taken, or a plugin does not keep the protocol."""
 
