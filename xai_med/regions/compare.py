@@ -1,4 +1,4 @@
-"""Do the scores of regions differ between two groups of images?"""
+"""Whether the scores of regions differ between two groups of images."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
