@@ -57,6 +57,10 @@ class RegionError(XaiMedError, ValueError):
     """A region does not exist, is named twice, lies outside of its image, or overlaps where it must not."""
 
 
+class GazeError(XaiMedError, ValueError):
+    """Gaze holds no place on the image, no duration, or times out of order."""
+
+
 class RegistrationError(XaiMedError, ValueError):
     """A name is taken, or a plugin does not keep the protocol."""
 
