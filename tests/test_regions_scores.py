@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xai_med.errors import RegionError, SettingError, ShapeError
@@ -44,6 +44,7 @@ def brute(values, mask, kind):
     }[kind]
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from(["mean", "sum", "share", "enrichment", "max"]))
 def test_scores_are_those_of_a_loop_over_cells(seed, kind):
     random = np.random.default_rng(seed)
