@@ -40,6 +40,10 @@ class PaddleTensors:
         """Exponential."""
         return paddle.exp(tensor)
 
+    def log(self, tensor: Tensor) -> Tensor:
+        """Natural logarithm."""
+        return paddle.log(tensor)
+
     def sign(self, tensor: Tensor) -> Tensor:
         """-1, 0 or 1."""
         return paddle.sign(tensor)

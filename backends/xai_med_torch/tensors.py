@@ -40,6 +40,10 @@ class TorchTensors:
         """Exponential."""
         return torch.exp(tensor)
 
+    def log(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Natural logarithm."""
+        return torch.log(tensor)
+
     def sign(self, tensor: torch.Tensor) -> torch.Tensor:
         """-1, 0 or 1."""
         return torch.sign(tensor)

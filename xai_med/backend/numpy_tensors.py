@@ -35,6 +35,11 @@ class NumpyTensors:
         """Exponential."""
         return np.exp(tensor)
 
+    def log(self, tensor: Array) -> Array:
+        """Natural logarithm."""
+        with np.errstate(divide="ignore"):
+            return np.log(tensor)
+
     def sign(self, tensor: Array) -> Array:
         """-1, 0 or 1."""
         return np.sign(tensor)

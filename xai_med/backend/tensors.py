@@ -45,6 +45,10 @@ class Tensors(Protocol):
         """Exponential of each element."""
         ...
 
+    def log(self, tensor: Tensor) -> Tensor:
+        """Natural logarithm of each element; minus infinity at 0."""
+        ...
+
     def sign(self, tensor: Tensor) -> Tensor:
         """-1, 0 or 1."""
         ...

@@ -21,6 +21,7 @@ CASES: tuple[Case, ...] = (
     ("abs", lambda t, a, _: t.abs(a)),
     ("sqrt", lambda t, a, _: t.sqrt(a * a)),
     ("exp", lambda t, a, _: t.exp(a)),
+    ("log", lambda t, a, _: t.log(a * a + 0.5)),
     ("sign", lambda t, a, _: t.sign(a)),
     ("where with a number", lambda t, a, _: t.where(a > 0, a, -1.0)),
     ("where with a tensor", lambda t, a, _: t.where(a > 0, a, a * 0)),
