@@ -1,1 +1,0 @@
-"""Training with radiologists' gaze, on phantoms with a marker that gives the answer away."""
