@@ -122,8 +122,9 @@ def centre_map(shape: tuple[int, int], *, sigma: float = 0.25) -> Array:
         In units of each side.
     """
     down, across = (np.exp(-0.5 * (((np.arange(size) + 0.5) / size - 0.5) / sigma) ** 2) for size in shape)
-    middle: Array = np.outer(down, across)
-    return middle / middle.sum()
+    middle = np.outer(down, across)
+    scaled: Array = middle / middle.sum()
+    return scaled
 
 
 def _auc(hits: Array, misses: Array) -> float:

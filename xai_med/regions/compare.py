@@ -312,7 +312,7 @@ def _interval(values: Array, group: Array, units: list[Array], resamples: int, s
 
 def _corrected(made: list[Difference], plan: Protocol) -> list[Difference]:
     families = sorted({each.method for each in made}) if plan.per_method else [None]
-    adjusted = {}
+    adjusted: dict[int, float] = {}
     for family in families:
         places = [place for place, each in enumerate(made) if family in (None, each.method)]
         values = CORRECTIONS[plan.correction](np.array([made[place].p_value for place in places]))

@@ -29,7 +29,8 @@ def holm(p_values: Array) -> Array:
 def bonferroni(p_values: Array) -> Array:
     """Each p-value times the number of tests; NaN is not counted."""
     p_values = np.asarray(p_values, dtype=np.float64)
-    return np.minimum(p_values * int((~np.isnan(p_values)).sum()), 1.0)
+    adjusted: Array = np.minimum(p_values * int((~np.isnan(p_values)).sum()), 1.0)
+    return adjusted
 
 
 def uncorrected(p_values: Array) -> Array:

@@ -98,8 +98,8 @@ class Regions:
             Names that come before all others; the rest keep their order.
         """
         order = [*first, *(name for name in self.names if name not in first)]
-        taken = np.zeros(self.space, dtype=bool)
-        masks = {}
+        taken: Array = np.zeros(self.space, dtype=bool)
+        masks: dict[str, Array] = {}
         for name in order:
             masks[name] = self[name] & ~taken
             taken |= masks[name]
@@ -107,7 +107,8 @@ class Regions:
 
     def with_rest(self, name: str = "elsewhere") -> "Regions":
         """Add what lies in no region as a region."""
-        return Regions(np.concatenate([self.masks, ~self.masks.any(axis=0)[None]]), (*self.names, name), self.note)
+        elsewhere = ~np.asarray(self.masks.any(axis=0))
+        return Regions(np.concatenate([self.masks, elsewhere[None]]), (*self.names, name), self.note)
 
     def resized(self, space: Sequence[int]) -> "Regions":
         """Masks of another size: each new cell takes the cell in which its centre lies.
@@ -220,7 +221,8 @@ def _as_mask(mask: ArrayLike, name: str) -> Array:
             f"the mask of {name!r} holds {len(inside)} values beside 0, such as {inside[0]} and {inside[1]}; "
             f"use from_labels for a label image, or compare with a threshold"
         )
-    return array != 0
+    inside_it: Array = array != 0
+    return inside_it
 
 
 def _as_masks(masks: ArrayLike, name: str) -> Array:

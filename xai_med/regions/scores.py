@@ -193,7 +193,7 @@ def score_regions(
 
 def _sums(parts: Array, masks: Array) -> Array:
     sums: Array = np.einsum("nkp,nrp->nkr", parts, masks.astype(np.float64))
-    return _unless(masks.any(axis=2), sums)
+    return _unless(np.asarray(masks.any(axis=2)), sums)
 
 
 def _means(parts: Array, masks: Array) -> Array:
@@ -214,7 +214,7 @@ def _enrichments(parts: Array, masks: Array) -> Array:
 
 def _maxima(parts: Array, masks: Array) -> Array:
     largest = np.where(masks[:, None], parts[:, :, None], -np.inf).max(axis=3)
-    return _unless(masks.any(axis=2), largest)
+    return _unless(np.asarray(masks.any(axis=2)), largest)
 
 
 def _unless(exists: Array, scores: Array) -> Array:

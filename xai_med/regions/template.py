@@ -128,8 +128,9 @@ def _between(right: Array, left: Array) -> Array:
     columns = np.arange(right.shape[1])
     inner_right = np.where(right, columns, -1).max(axis=1)
     inner_left = np.where(left, columns, right.shape[1]).min(axis=1)
-    both = right.any(axis=1) & left.any(axis=1)
-    return both[:, None] & (columns > inner_right[:, None]) & (columns < inner_left[:, None])
+    both = np.asarray(right.any(axis=1) & left.any(axis=1))
+    between: Array = both[:, None] & (columns > inner_right[:, None]) & (columns < inner_left[:, None])
+    return between
 
 
 def _size(space: Sequence[int]) -> tuple[int, int]:
