@@ -31,6 +31,11 @@ class PaddleFramework:
         """PaddlePaddle's tensor operations."""
         return TENSORS
 
+    @property
+    def blocks(self) -> None:
+        """Every operation is followed each time."""
+        return
+
     # ---- automatic differentiation
 
     def is_tensor(self, value: object) -> bool:

@@ -9,6 +9,7 @@ parts are run. Whatever is not known to be harmless ends the proof, and the modu
 import ast
 import inspect
 import textwrap
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +20,7 @@ _LONGEST = 20_000
 _SIMPLE = (int, float, str, bool, type(None))
 
 
-class Unsteady(Exception):
+class UnsteadyError(Exception):
     """The proof ends; nobody outside of this file sees it."""
 
 
@@ -68,28 +69,29 @@ class Proof:
 
     Parameters
     ----------
-    modules : dict of int to (module, class, forward)
-        All modules that run, with what decides what they do.
-    attributes : list of (module, str, object)
+    modules : dict of int to (reference, class, forward)
+        All modules that run, held weakly, with what decides what they do.
+    attributes : dict to (reference, str, object)
         Read on the way.
-    names : list of (mapping, str, object)
+    names : dict to (mapping, str, object)
         Globals, and what they stood for.
     """
 
-    modules: dict[int, tuple[Any, type, Any]] = field(default_factory=dict)
-    attributes: dict[tuple[int, str], tuple[Any, str, Any]] = field(default_factory=dict)
+    modules: dict[int, tuple[Callable[[], Any], type, Any]] = field(default_factory=dict)
+    attributes: dict[tuple[int, str], tuple[Callable[[], Any], str, Any]] = field(default_factory=dict)
     names: dict[tuple[int, str], tuple[Mapping[str, Any], str, Any]] = field(default_factory=dict)
 
     def holds(self, vocabulary: Vocabulary) -> bool:
         """Whether everything that it rests on is still so."""
-        for module, kind, forward in self.modules.values():
+        for reference, kind, forward in self.modules.values():
+            module = reference()
             if type(module) is not kind or kind.forward is not forward or not vocabulary.is_unchanged(module):
                 return False
-        for module, name, value in self.attributes.values():
-            now = getattr(module, name, Unsteady)
+        for reference, name, value in self.attributes.values():
+            now = getattr(reference(), name, UnsteadyError)
             if now is not value and not (type(now) is type(value) and isinstance(now, _SIMPLE) and now == value):
                 return False
-        return all(scope.get(name, Unsteady) is value for scope, name, value in self.names.values())
+        return all(scope.get(name, UnsteadyError) is value for scope, name, value in self.names.values())
 
 
 def prove(module: Any, vocabulary: Vocabulary) -> Proof | None:
@@ -105,7 +107,7 @@ def prove(module: Any, vocabulary: Vocabulary) -> Proof | None:
     reading = _Reading(vocabulary)
     try:
         result = reading.module(module, [TENSOR], depth=0)
-    except (Unsteady, RecursionError):
+    except (UnsteadyError, RecursionError):
         return None
     return reading.proof if result is TENSOR else None
 
@@ -116,13 +118,13 @@ def _source(function: Any) -> ast.FunctionDef:
         text = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(text).body[0]
     except (OSError, TypeError, SyntaxError, IndexError) as error:
-        raise Unsteady from error
+        raise UnsteadyError from error
     if not isinstance(tree, ast.FunctionDef) or function.__closure__ or inspect.isgeneratorfunction(function):
-        raise Unsteady
+        raise UnsteadyError
     return tree
 
 
-class _Return(Exception):
+class _ReturnedError(Exception):
     def __init__(self, value: Any) -> None:
         self.value = value
 
@@ -138,27 +140,27 @@ class _Reading:
     def module(self, module: Any, args: list[Any], *, depth: int) -> Any:
         """A call of a module."""
         if depth > _DEEPEST or not self._known.is_unchanged(module):
-            raise Unsteady
+            raise UnsteadyError
         kind = type(module)
-        self.proof.modules[id(module)] = (module, kind, kind.forward)
+        self.proof.modules[id(module)] = (weakref.ref(module), kind, kind.forward)
         if self._known.is_leaf(module):
             if args != [TENSOR]:
-                raise Unsteady
+                raise UnsteadyError
             return TENSOR
         return self._function(kind.forward, [module, *args], depth=depth + 1)
 
     def _function(self, function: Any, args: list[Any], *, depth: int) -> Any:
         if not inspect.isfunction(function) or depth > _DEEPEST:
-            raise Unsteady
+            raise UnsteadyError
         tree = _source(function)
         given = tree.args
         names = [each.arg for each in (*given.posonlyargs, *given.args)]
         if len(names) != len(args) or given.vararg or given.kwarg or given.kwonlyargs:
-            raise Unsteady
+            raise UnsteadyError
         scope = _Scope(self, dict(zip(names, args, strict=True)), function.__globals__, depth)
         try:
             scope.run(tree.body)
-        except _Return as returned:
+        except _ReturnedError as returned:
             return returned.value
         return None
 
@@ -166,16 +168,16 @@ class _Reading:
         """Count, so that no loop goes on for ever."""
         self._steps += 1
         if self._steps > _LONGEST:
-            raise Unsteady
+            raise UnsteadyError
 
     def attribute(self, module: Any, name: str) -> Any:
         """Read an attribute of a module, and remember what it was."""
         if name in ("training",) or not hasattr(module, name):
-            raise Unsteady
+            raise UnsteadyError
         value = getattr(module, name)
         if not (isinstance(value, _SIMPLE) or self._known.is_module(value)):
-            raise Unsteady  # a parameter, a list, a function: it could change, or be changed, unseen
-        self.proof.attributes[id(module), name] = (module, name, value)
+            raise UnsteadyError  # a parameter, a list, a function: it could change, or be changed, unseen
+        self.proof.attributes[id(module), name] = (weakref.ref(module), name, value)
         return value
 
     def called(self, function: Any, args: list[Any], keywords: Mapping[str, Any], *, depth: int) -> Any:
@@ -183,9 +185,9 @@ class _Reading:
         if self._known.is_module(function) and not keywords:
             return self.module(function, args, depth=depth + 1)
         if function not in self._known.functions:
-            raise Unsteady
+            raise UnsteadyError
         if not any(_holds_tensor(each) for each in args):
-            raise Unsteady
+            raise UnsteadyError
         return TENSOR
 
     @property
@@ -214,11 +216,11 @@ class _Scope:
             self._reading.step()
             handler = getattr(self, f"_run_{type(statement).__name__}", None)
             if handler is None:
-                raise Unsteady
+                raise UnsteadyError
             handler(statement)
 
     def _run_Return(self, node: ast.Return) -> None:  # noqa: N802 - named as ast names it
-        raise _Return(None if node.value is None else self._value(node.value))
+        raise _ReturnedError(None if node.value is None else self._value(node.value))
 
     def _run_Pass(self, node: ast.Pass) -> None:  # noqa: N802
         del node
@@ -234,8 +236,8 @@ class _Scope:
 
     def _run_AugAssign(self, node: ast.AugAssign) -> None:  # noqa: N802
         if not isinstance(node.target, ast.Name):
-            raise Unsteady
-        left = self._names.get(node.target.id, Unsteady)
+            raise UnsteadyError
+        left = self._names.get(node.target.id, UnsteadyError)
         self._names[node.target.id] = self._combined(left, self._value(node.value), node.op)
 
     def _run_If(self, node: ast.If) -> None:  # noqa: N802
@@ -243,7 +245,7 @@ class _Scope:
 
     def _run_For(self, node: ast.For) -> None:  # noqa: N802
         if node.orelse:
-            raise Unsteady
+            raise UnsteadyError
         for item in self._parts(node.iter):
             self._bind(node.target, item)
             self.run(node.body)
@@ -255,7 +257,7 @@ class _Scope:
             for each, part in zip(target.elts, value, strict=True):
                 self._bind(each, part)
         else:
-            raise Unsteady
+            raise UnsteadyError
 
     def _parts(self, node: ast.expr) -> Sequence[Any]:
         method = "__iter__"
@@ -266,8 +268,8 @@ class _Scope:
             return list(container)
         found = self._reading.known.parts(container, method) if self._reading.known.is_module(container) else None
         if found is None:
-            raise Unsteady
-        self._reading.proof.modules[id(container)] = (container, type(container), type(container).forward)
+            raise UnsteadyError
+        self._reading.proof.modules[id(container)] = (weakref.ref(container), type(container), type(container).forward)
         return found
 
     # ---- decisions
@@ -288,14 +290,14 @@ class _Scope:
             return self._is_instance(node)
         value = self._value(node)
         if not isinstance(value, _SIMPLE):
-            raise Unsteady
+            raise UnsteadyError
         return bool(value)
 
     def _compared(self, left: Any, operator: ast.cmpop, right: Any) -> bool:
         if isinstance(operator, ast.Is | ast.IsNot) and (right is None or left is None):
             return (left is right) is isinstance(operator, ast.Is)
         if not (isinstance(left, _SIMPLE) and isinstance(right, _SIMPLE)):
-            raise Unsteady
+            raise UnsteadyError
         kinds: Mapping[type, Callable[[Any, Any], bool]] = {
             ast.Eq: lambda a, b: a == b,
             ast.NotEq: lambda a, b: a != b,
@@ -305,16 +307,16 @@ class _Scope:
             ast.LtE: lambda a, b: a <= b,
         }
         if type(operator) not in kinds:
-            raise Unsteady
+            raise UnsteadyError
         return kinds[type(operator)](left, right)
 
     def _is_instance(self, node: ast.Call) -> bool:
         if self._global("isinstance") is not isinstance or len(node.args) != 2 or node.keywords:
-            raise Unsteady
+            raise UnsteadyError
         value, kind = self._value(node.args[0]), self._value(node.args[1])
         if self._reading.known.is_tensor_class(kind):
             return value is TENSOR
-        raise Unsteady
+        raise UnsteadyError
 
     # ---- expressions
 
@@ -334,14 +336,14 @@ class _Scope:
             return self._value(node.body if self._decided(node.test) else node.orelse)
         if isinstance(node, ast.Call):
             return self._called(node)
-        raise Unsteady
+        raise UnsteadyError
 
     def _global(self, name: str) -> Any:
         builtins = self._outer.get("__builtins__", {})
         inner = builtins if isinstance(builtins, dict) else vars(builtins)
         scope = self._outer if name in self._outer else inner
         if name not in scope:
-            raise Unsteady
+            raise UnsteadyError
         self._reading.proof.names[id(scope), name] = (scope, name, scope[name])
         return scope[name]
 
@@ -351,25 +353,25 @@ class _Scope:
             return self._reading.attribute(owner, node.attr)
         if inspect.ismodule(owner):  # torch.cat, F.relu
             if node.attr not in vars(owner):
-                raise Unsteady
+                raise UnsteadyError
             value = vars(owner)[node.attr]
             self._reading.proof.names[id(vars(owner)), node.attr] = (vars(owner), node.attr, value)
             return value
-        raise Unsteady
+        raise UnsteadyError
 
     def _combined(self, left: Any, right: Any, operator: ast.operator) -> Any:
         """Arithmetic of tensors, which gives a tensor; of plain numbers, which gives a number."""
         if not isinstance(operator, ast.Add | ast.Sub | ast.Mult):
-            raise Unsteady
+            raise UnsteadyError
         if TENSOR not in (left, right):
-            raise Unsteady
+            raise UnsteadyError
         if all(each is TENSOR or isinstance(each, int | float) for each in (left, right)):
             return TENSOR
-        raise Unsteady
+        raise UnsteadyError
 
     def _called(self, node: ast.Call) -> Any:
         if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
-            raise Unsteady
+            raise UnsteadyError
         args = [self._value(each) for each in node.args]
         keywords = {str(each.arg): self._value(each.value) for each in node.keywords}
         if isinstance(node.func, ast.Attribute):
@@ -379,7 +381,7 @@ class _Scope:
                 return None
             method = getattr(type(owner), node.func.attr, None) if self._reading.known.is_module(owner) else None
             if inspect.isfunction(method) and not keywords and node.func.attr not in vars(owner):
-                self._reading.proof.modules[id(owner)] = (owner, type(owner), type(owner).forward)
+                self._reading.proof.modules[id(owner)] = (weakref.ref(owner), type(owner), type(owner).forward)
                 self._reading.proof.names[id(type(owner)), node.func.attr] = (_ClassScope(type(owner)), node.func.attr, method)
                 return self._reading.method(method, [owner, *args], depth=self._depth + 1)
         return self._reading.called(self._value(node.func), args, keywords, depth=self._depth)
