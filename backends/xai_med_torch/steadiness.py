@@ -10,7 +10,7 @@ from torch.nn import functional
 from xai_med.backend.tracing.blocks import Blocks
 from xai_med_torch.leaves import LEAVES
 
-_LEAVES = frozenset(
+_LEAVES: frozenset[type[nn.Module]] = frozenset(
     (
         *LEAVES,
         *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
@@ -26,7 +26,7 @@ class TorchVocabulary:
     """`Vocabulary` for PyTorch."""
 
     functions: frozenset[Callable[..., Any]] = frozenset(
-        (torch.cat, torch.add, torch.relu, functional.relu, functional.max_pool2d, functional.avg_pool2d)
+        (torch.cat, torch.add, torch.relu, functional.relu, functional.avg_pool2d)
     )
 
     def is_module(self, value: object) -> bool:

@@ -382,7 +382,8 @@ class _Scope:
             method = getattr(type(owner), node.func.attr, None) if self._reading.known.is_module(owner) else None
             if inspect.isfunction(method) and not keywords and node.func.attr not in vars(owner):
                 self._reading.proof.modules[id(owner)] = (weakref.ref(owner), type(owner), type(owner).forward)
-                self._reading.proof.names[id(type(owner)), node.func.attr] = (_ClassScope(type(owner)), node.func.attr, method)
+                scope = _ClassScope(type(owner))
+                self._reading.proof.names[id(type(owner)), node.func.attr] = (scope, node.func.attr, method)
                 return self._reading.method(method, [owner, *args], depth=self._depth + 1)
         return self._reading.called(self._value(node.func), args, keywords, depth=self._depth)
 
