@@ -204,7 +204,35 @@ def _own_method(model):
     model.features[3].join = lambda inputs: torch.cat(inputs, 1).flip(-1)
 
 
-CHANGES = (_attribute, _part, _nested_part, _hook, _pre_hook, _own_forward, _own_method)
+def _weight(model):
+    model.features[0].weight = nn.Parameter(torch.full((4, 1, 3, 3), 0.3))
+
+
+def _statistics(model):
+    model.features[2].bn.running_mean = torch.full((4,), 0.3)
+
+
+def _stride(model):
+    model.features[0].stride = (2, 2)
+
+
+def _dilation(model):
+    model.features[0].padding, model.features[0].dilation = (2, 2), (2, 2)
+
+
+CHANGES = (
+    _weight,
+    _statistics,
+    _stride,
+    _dilation,
+    _attribute,
+    _part,
+    _nested_part,
+    _hook,
+    _pre_hook,
+    _own_forward,
+    _own_method,
+)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -423,6 +451,13 @@ def test_a_model_is_forgotten_when_nobody_holds_it():
     del model
     gc.collect()
     assert [reference() for reference in references] == [None] * len(references)
+
+
+def test_a_module_that_refers_to_itself_is_forgotten_too():
+    body = Residual()
+    object.__setattr__(body, "outer", body)
+    body.callback = body.forward
+    assert prove(body.eval(), TorchVocabulary()) is None
 
 
 def test_classes_are_as_before(unfollowed):

@@ -37,7 +37,10 @@ class Listener:
     def depends_on_input(self, _):
         return False
 
-    def enter_module(self, module):
+    def block(self, *_):
+        return None
+
+    def enter_module(self, module, inputs=()):
         self.modules.append(("in", module))
 
     def leave_module(self, module, output):

@@ -56,6 +56,14 @@ class TorchVocabulary:
             or given.get("_compiled_call_impl") is not None
         )
 
+    def state(self, module: Any) -> Sequence[Any] | None:
+        """Attributes, parameters, buffers and parts; None where an attribute may hold the module itself alive."""
+        given = module.__dict__
+        if any(isinstance(value, nn.Module) or hasattr(value, "__self__") for value in given.values()):
+            return None
+        tables = given["_parameters"], given["_buffers"], given["_modules"]
+        return [*given.values(), *(value for table in tables for value in table.values())]
+
     def is_tensor_class(self, value: object) -> bool:
         """Whether a value is ``torch.Tensor``."""
         return value is torch.Tensor

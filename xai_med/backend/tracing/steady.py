@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import is_
 from typing import Any, Protocol
 
 _DEEPEST = 40
@@ -49,6 +50,10 @@ class Vocabulary(Protocol):
         """Whether nothing but its class decides what a call of the module does: no hooks, no forward of its own."""
         ...
 
+    def state(self, module: Any) -> Sequence[Any] | None:
+        """Every attribute of a module, its own tensors and parts, to be compared by identity; None to end a proof."""
+        ...
+
     def is_tensor_class(self, value: object) -> bool:
         """Whether a value is the class of tensors, as in ``isinstance(x, Tensor)``."""
         ...
@@ -69,7 +74,7 @@ class Proof:
 
     Parameters
     ----------
-    modules : dict of int to (reference, class, forward)
+    modules : dict of int to (reference, class, forward, state)
         All modules that run, held weakly, with what decides what they do.
     attributes : dict to (reference, str, object)
         Read on the way.
@@ -77,19 +82,22 @@ class Proof:
         Globals, and what they stood for.
     """
 
-    modules: dict[int, tuple[Callable[[], Any], type, Any]] = field(default_factory=dict)
+    modules: dict[int, tuple[Callable[[], Any], type, Any, Sequence[Any]]] = field(default_factory=dict)
     attributes: dict[tuple[int, str], tuple[Callable[[], Any], str, Any]] = field(default_factory=dict)
     names: dict[tuple[int, str], tuple[Mapping[str, Any], str, Any]] = field(default_factory=dict)
 
     def holds(self, vocabulary: Vocabulary) -> bool:
         """Whether everything that it rests on is still so."""
-        for reference, kind, forward in self.modules.values():
+        for reference, kind, forward, state in self.modules.values():
             module = reference()
             if type(module) is not kind or kind.forward is not forward or not vocabulary.is_unchanged(module):
                 return False
+            now = vocabulary.state(module)
+            if now is None or len(now) != len(state) or not all(map(is_, now, state)):
+                return False
         for reference, name, value in self.attributes.values():
-            now = getattr(reference(), name, UnsteadyError)
-            if now is not value and not (type(now) is type(value) and isinstance(now, _SIMPLE) and now == value):
+            read = getattr(reference(), name, UnsteadyError)
+            if read is not value and not (type(read) is type(value) and isinstance(read, _SIMPLE) and read == value):
                 return False
         return all(scope.get(name, UnsteadyError) is value for scope, name, value in self.names.values())
 
@@ -142,7 +150,7 @@ class _Reading:
         if depth > _DEEPEST or not self._known.is_unchanged(module):
             raise UnsteadyError
         kind = type(module)
-        self.proof.modules[id(module)] = (weakref.ref(module), kind, kind.forward)
+        self.note(module)
         if self._known.is_leaf(module):
             if args != [TENSOR]:
                 raise UnsteadyError
@@ -163,6 +171,13 @@ class _Reading:
         except _ReturnedError as returned:
             return returned.value
         return None
+
+    def note(self, module: Any) -> None:
+        """Remember what decides what a module does."""
+        kind, state = type(module), self._known.state(module)
+        if state is None:
+            raise UnsteadyError
+        self.proof.modules[id(module)] = (weakref.ref(module), kind, kind.forward, state)
 
     def step(self) -> None:
         """Count, so that no loop goes on for ever."""
@@ -269,7 +284,7 @@ class _Scope:
         found = self._reading.known.parts(container, method) if self._reading.known.is_module(container) else None
         if found is None:
             raise UnsteadyError
-        self._reading.proof.modules[id(container)] = (weakref.ref(container), type(container), type(container).forward)
+        self._reading.note(container)
         return found
 
     # ---- decisions
@@ -381,7 +396,7 @@ class _Scope:
                 return None
             method = getattr(type(owner), node.func.attr, None) if self._reading.known.is_module(owner) else None
             if inspect.isfunction(method) and not keywords and node.func.attr not in vars(owner):
-                self._reading.proof.modules[id(owner)] = (weakref.ref(owner), type(owner), type(owner).forward)
+                self._reading.note(owner)
                 scope = _ClassScope(type(owner))
                 self._reading.proof.names[id(type(owner)), node.func.attr] = (scope, node.func.attr, method)
                 return self._reading.method(method, [owner, *args], depth=self._depth + 1)
