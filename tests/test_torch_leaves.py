@@ -37,10 +37,7 @@ class Listener:
     def depends_on_input(self, _):
         return False
 
-    def block(self, *_):
-        return None
-
-    def enter_module(self, module, inputs=()):
+    def enter_module(self, module):
         self.modules.append(("in", module))
 
     def leave_module(self, module, output):

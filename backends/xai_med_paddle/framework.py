@@ -31,11 +31,6 @@ class PaddleFramework:
         """PaddlePaddle's tensor operations."""
         return TENSORS
 
-    @property
-    def blocks(self) -> None:
-        """Every operation is followed each time."""
-        return
-
     # ---- automatic differentiation
 
     def is_tensor(self, value: object) -> bool:

@@ -12,13 +12,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensors
-from xai_med.backend.tracing.blocks import Blocks
 from xai_med.backend.tracing.parts import parts_of
 from xai_med.errors import DtypeError, ModelError
 from xai_med_torch.interception import intercepted
 from xai_med_torch.pullbacks import pullbacks
 from xai_med_torch.reverse import find_ways
-from xai_med_torch.steadiness import BLOCKS
 from xai_med_torch.surroundings import no_autocast, no_inference_mode, undisturbed
 from xai_med_torch.tensors import TENSORS
 from xai_med_torch.weights import check_weights
@@ -34,11 +32,6 @@ class TorchFramework:
     def tensors(self) -> Tensors:
         """PyTorch's tensor operations."""
         return TENSORS
-
-    @property
-    def blocks(self) -> Blocks:
-        """What is known of steady parts of models, for all explanations."""
-        return BLOCKS
 
     # ---- automatic differentiation
 

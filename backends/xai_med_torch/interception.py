@@ -17,8 +17,7 @@ from xai_med_torch.arguments import flag, signature_of
 from xai_med_torch.details import read
 from xai_med_torch.expansions import FUSED, expansion
 from xai_med_torch.hooks import HOOKING, attach
-from xai_med_torch.leaves import called_by, calls_of, calls_of_leaves, others_listen
-from xai_med_torch.steadiness import BLOCKS
+from xai_med_torch.leaves import called_by, calls_of_leaves, others_listen
 from xai_med_torch.surroundings import model_context
 from xai_med_torch.table import KINDS, SILENT
 
@@ -153,7 +152,6 @@ _DEFERRED = frozenset({Kind.CONVOLUTION, Kind.BATCH_NORM, Kind.LINEAR})
 class _Active(threading.local):
     tracer: Observer | None = None
     interception: Interception | None = None
-    is_inside: bool = False  # of a block, whose parts are known to be plain
 
 
 _active = _Active()
@@ -165,8 +163,6 @@ _shortcut = ExitStack()
 
 def _run_leaf(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Run a module of PyTorch's own: as the call that it makes, where it is explained and that is known."""
-    if _active.is_inside:
-        return module.forward(*args, **kwargs)
     tracer, interception = _active.tracer, _active.interception
     if tracer is None or interception is None or others_listen():
         return torch.nn.Module.__call__(module, *args, **kwargs)
@@ -185,37 +181,15 @@ def _run_leaf(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     return torch.nn.Module.__call__(module, *args, **kwargs)
 
 
-def _run_block(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """Run a module whose operations are known, without following them."""
+def _before(module: torch.nn.Module, _: Any) -> None:
     tracer = _active.tracer
-    if _active.is_inside:
-        return module.forward(*args, **kwargs)
-    is_plain = len(args) == 1 and not kwargs and type(args[0]) is torch.Tensor
-    if tracer is None or not is_plain or others_listen() or model_context(args) is not None:
-        return torch.nn.Module.__call__(module, *args, **kwargs)
-    block = tracer.block(module, args[0])
-    if block is None:
-        return torch.nn.Module.__call__(module, *args, **kwargs)
-    with torch._C.DisableTorchFunction():
+    if tracer is not None:
         tracer.enter_module(module)
-        _active.is_inside = True
-        try:
-            output = module.forward(args[0])
-        finally:
-            _active.is_inside = False
-        tracer.adopt(block, module, args[0], output)
-        return tracer.leave_module(module, output)
-
-
-def _before(module: torch.nn.Module, args: Any) -> None:
-    tracer = _active.tracer
-    if tracer is not None and not _active.is_inside:
-        tracer.enter_module(module, args)
 
 
 def _after(module: torch.nn.Module, _: Any, output: Any) -> Any:
     tracer = _active.tracer
-    if tracer is None or _active.is_inside:
+    if tracer is None:
         return None
     _active.tracer = None
     try:
@@ -234,7 +208,6 @@ def module_events(tracer: Observer) -> Iterator[None]:
             _handles.append(torch_module.register_module_forward_pre_hook(_before))
             _handles.append(torch_module.register_module_forward_hook(_after))
             _shortcut.enter_context(calls_of_leaves(_run_leaf))
-            _shortcut.enter_context(calls_of(BLOCKS.classes, _run_block))
         _users += 1
     previous = _active.tracer
     _active.tracer = tracer

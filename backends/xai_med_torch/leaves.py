@@ -4,7 +4,7 @@ A mode that sees every function, and hooks around every module, cost more than a
 convolution, a batch norm or a ReLU of `torch.nn` will call is known beforehand, and is reported as it would be seen.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -151,28 +151,20 @@ def others_listen() -> bool:
 
 
 @contextmanager
-def calls_of(kinds: Iterable[type], run: Callable[..., Any]) -> Iterator[None]:
-    """Let calls of modules of these classes arrive at `run(module, *args, **kwargs)`."""
-
-    def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - as a method of the class
-        return run(module, *args, **kwargs)
-
-    changed = [kind for kind in kinds if kind.__call__ is nn.Module.__call__]
-    for kind in changed:
-        type.__setattr__(kind, "__call__", __call__)
-    try:
-        yield
-    finally:
-        for kind in changed:
-            if vars(kind).get("__call__") is __call__:
-                type.__delattr__(kind, "__call__")
-
-
-@contextmanager
 def calls_of_leaves(run: Callable[..., Any]) -> Iterator[None]:
     """Let calls of these modules arrive at `run(module, *args, **kwargs)`, where nobody has changed what they do."""
     if not _ARE_ORIGINAL or any(now is not then for now, then in zip(_state(), _AS_SHIPPED, strict=True)):
         yield
         return
-    with calls_of(LEAVES, run):
+
+    def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - as a method of the class
+        return run(module, *args, **kwargs)
+
+    for kind in LEAVES:
+        type.__setattr__(kind, "__call__", __call__)
+    try:
         yield
+    finally:
+        for kind in LEAVES:
+            if vars(kind).get("__call__") is __call__:
+                type.__delattr__(kind, "__call__")

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from xai_med.backend.operations import Call
 from xai_med.backend.tensors import Tensor, Tensors
-
-if TYPE_CHECKING:
-    from xai_med.backend.tracing.blocks import Block, Blocks
 
 
 @dataclass(frozen=True)
@@ -38,20 +35,12 @@ class Observer(Protocol):
         """Run one function for the model; the result is what the model gets."""
         ...
 
-    def block(self, module: Any, signal: Tensor) -> "Block | None":
-        """What a module is known to do with a tensor; None where it has to be followed."""
-        ...
-
-    def adopt(self, block: "Block", module: Any, signal: Tensor, output: Tensor) -> None:
-        """Take note that a module was run and not followed, as it does what is known of it."""
-        ...
-
     def depends_on_input(self, tensor: Tensor) -> bool:
         """Whether a tensor was computed from the network's input."""
         ...
 
-    def enter_module(self, module: Any, inputs: tuple[Any, ...] = ()) -> None:
-        """Take note that a module begins to run, with what it was given, as far as the adapter tells."""
+    def enter_module(self, module: Any) -> None:
+        """Take note that a module begins to run."""
         ...
 
     def leave_module(self, module: Any, output: Any) -> Any:
@@ -65,11 +54,6 @@ class Framework(Protocol):
     @property
     def tensors(self) -> Tensors:
         """The framework's tensor operations."""
-        ...
-
-    @property
-    def blocks(self) -> "Blocks | None":
-        """What is known of steady parts of models; None where every operation is followed each time."""
         ...
 
     # ---- automatic differentiation

@@ -1,136 +1,23 @@
 """Whether the scores of regions differ between two groups of images."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from xai_med.backend.tensors import Array
 from xai_med.errors import SettingError, ShapeError
+from xai_med.regions.comparison import Comparison, Difference
 from xai_med.regions.corrections import CORRECTIONS
 from xai_med.regions.effects import cohen_d, rank_biserial
-from xai_med.regions.group_tests import TESTS, Test, not_made
+from xai_med.regions.group_tests import TESTS, not_made
+from xai_med.regions.protocols import Protocol, protocol_named
+from xai_med.regions.resampling import interval, permuted, units_of
 from xai_med.regions.scores import RegionScores
 
 _FEWEST = 3  # values in a group, below which no test is worth its name
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How groups are compared.
-
-    Parameters
-    ----------
-    name : str
-    test : str
-        ``"mann_whitney"`` or ``"by_normality"``.
-    correction : str
-        ``"holm"``, ``"bonferroni"`` or ``"none"``.
-    alpha : float
-        Level of an adjusted p-value.
-    per_method : bool
-        Whether the tests of each method are corrected by themselves, and not all that are reported together.
-    """
-
-    name: str
-    test: str
-    correction: str
-    alpha: float
-    per_method: bool
-
-
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {
-        "default": Protocol("default", "mann_whitney", "holm", 0.05, per_method=False),
-        "sumer2023": Protocol("sumer2023", "by_normality", "bonferroni", 0.001, per_method=True),
-        "thirds": Protocol("thirds", "by_normality", "bonferroni", 0.05, per_method=True),
-    }
-)
-"""The default; Sümer et al. 2023, PMLR 219:712-736; the notebook on thirds of chest radiographs."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One region, of one method: its scores in two groups.
-
-    Parameters
-    ----------
-    method, region : str
-    counts : (int, int)
-        Images with a score, in each group.
-    means, medians : (float, float)
-        Of each group.
-    test : str
-        That was made; ``"none"`` with the reason in `note`.
-    statistic, p_value, p_adjusted : float
-    is_significant : bool
-        Whether the adjusted p-value is below the protocol's level.
-    rank_biserial, cohen_d : float
-        Positive where the first group's scores are larger.
-    interval : (float, float)
-        Of the rank-biserial correlation, by bootstrap of images or patients; NaN where it was not asked for.
-    note : str
-    """
-
-    method: str
-    region: str
-    counts: tuple[int, int]
-    means: tuple[float, float]
-    medians: tuple[float, float]
-    test: str
-    statistic: float
-    p_value: float
-    p_adjusted: float
-    is_significant: bool
-    rank_biserial: float
-    cohen_d: float
-    interval: tuple[float, float]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two groups, compared region by region.
-
-    Parameters
-    ----------
-    differences : tuple of Difference
-    names : (str, str)
-        Of the groups.
-    protocol : Protocol
-    caveats : tuple of str
-        What the numbers do not say.
-    """
-
-    differences: tuple[Difference, ...]
-    names: tuple[str, str]
-    protocol: Protocol
-    caveats: tuple[str, ...] = ()
-
-    def __iter__(self) -> Iterator[Difference]:
-        """Go through the differences."""
-        return iter(self.differences)
-
-    def rows(self) -> list[Mapping[str, Any]]:
-        """One row per test, for tables."""
-        return [asdict(each) for each in self.differences]
-
-    def find(self, region: str, *, method: str | None = None) -> Difference:
-        """The difference of one region.
-
-        Raises
-        ------
-        SettingError
-            None or several fit.
-        """
-        found = [each for each in self if each.region == region and method in (None, each.method)]
-        if len(found) != 1:
-            raise SettingError(f"{len(found)} comparisons of region {region!r} and method {method!r}; name one of each")
-        return found[0]
 
 
 def compare_groups(
@@ -177,7 +64,7 @@ def compare_groups(
         Not two groups, a patient in both of them, or an unknown protocol.
     """
     methods = scores if isinstance(scores, Mapping) else {"": scores}
-    plan = _plan(protocol)
+    plan = protocol_named(protocol)
     group, names = _groups(labels, methods)
     clusters = None if patients is None else _clusters(patients, group)
     made = [
@@ -188,14 +75,6 @@ def compare_groups(
         for region in each.regions
     ]
     return Comparison(tuple(_corrected(made, plan)), names, plan, _caveats(methods, clusters))
-
-
-def _plan(protocol: str | Protocol) -> Protocol:
-    if isinstance(protocol, Protocol):
-        return protocol
-    if protocol not in PROTOCOLS:
-        raise SettingError(f"protocol is one of {', '.join(PROTOCOLS)}, or a Protocol; got {protocol!r}")
-    return PROTOCOLS[protocol]
 
 
 def _groups(labels: Sequence[object], methods: Mapping[str, RegionScores]) -> tuple[Array, tuple[str, str]]:
@@ -251,10 +130,10 @@ def _difference(
         return replace(base, note=f"too few scores for a test: {counts[0]} and {counts[1]}")
     permutations, resamples, seed = settings
     made = not_made("all scores are equal") if np.ptp(values[exists]) == 0 else TESTS[plan.test](first, second)
-    units = _units(exists, clusters)
+    units = units_of(exists, clusters)
     if clusters is not None and made.name != "none":
-        made = _permuted(values, group, units, permutations, seed)
-    interval = _interval(values, group, units, resamples, seed) if resamples else (math.nan, math.nan)
+        made = permuted(values, group, units, permutations, seed)
+    bounds = interval(values, group, units, resamples, seed) if resamples else (math.nan, math.nan)
     return replace(
         base,
         test=made.name,
@@ -262,52 +141,13 @@ def _difference(
         p_value=made.p_value,
         rank_biserial=rank_biserial(first, second),
         cohen_d=cohen_d(first, second),
-        interval=interval,
+        interval=bounds,
         note="; ".join(filter(None, (note, made.note))),
     )
 
 
 def _pair(summary: Callable[..., Any], first: Array, second: Array) -> tuple[float, float]:
     return tuple(float(summary(each)) if len(each) else math.nan for each in (first, second))  # type: ignore[return-value]
-
-
-def _units(exists: Array, clusters: list[Array] | None) -> list[Array]:
-    """What is permuted and resampled as a whole: images, or all images of a patient; only those with scores."""
-    if clusters is None:
-        return [np.array([image]) for image in np.flatnonzero(exists)]
-    kept = [images[exists[images]] for images in clusters]
-    return [images for images in kept if len(images)]
-
-
-def _permuted(values: Array, group: Array, units: list[Array], permutations: int, seed: int) -> Test:
-    """Two-sided permutation test of the rank-biserial correlation, patients as a whole."""
-    is_second = np.array([group[images[0]] for images in units])
-    numbers = np.arange(len(units))
-
-    def effect(first: Array, second: Array) -> float:
-        return rank_biserial(*(values[np.concatenate([units[int(n)] for n in which])] for which in (first, second)))
-
-    found = stats.permutation_test(
-        (numbers[~is_second], numbers[is_second]), effect, permutation_type="independent", vectorized=False,
-        n_resamples=permutations, alternative="two-sided", rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    name = f"permutation of {len(units)} patients, rank-biserial"
-    return Test(name, float(found.statistic), float(found.pvalue))
-
-
-def _interval(values: Array, group: Array, units: list[Array], resamples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the rank-biserial correlation, units resampled within their group."""
-    random = np.random.default_rng(seed)
-    sides = [[images for images in units if group[images[0]] == side] for side in (False, True)]
-    effects = []
-    for _ in range(resamples):
-        drawn = [
-            values[np.concatenate([side[number] for number in random.integers(len(side), size=len(side))])]
-            for side in sides
-        ]
-        effects.append(rank_biserial(*drawn))
-    low, high = np.quantile(effects, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _corrected(made: list[Difference], plan: Protocol) -> list[Difference]:

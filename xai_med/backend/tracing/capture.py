@@ -10,7 +10,6 @@ from xai_med.backend.pooling import before_partial_pools
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput, AtLayer, AtPool, AtResult, Displaced, Nowhere, Start
 from xai_med.backend.tensors import Tensor, shape_of
-from xai_med.backend.tracing.blocks import Block
 from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import LayerError
 
@@ -70,17 +69,6 @@ class Capture:
     def wants(self, module: Any) -> bool:
         """Whether this module's output is the one to capture or to remember."""
         return module is self._watched
-
-    def looks_into(self, block: Block, module: Any, before: int) -> bool:
-        """Whether something inside a module is to be captured, remembered or replaced, so that it must be followed."""
-        if self.tensor is not None and not self._framework.is_recording():
-            return True
-        if self._watched is not module and id(self._watched) in block.proof.modules:
-            return True
-        inside = range(before + 1, before + block.length)  # what is captured behind the last operation is not inside
-        if isinstance(self._start, AtResult):
-            return self._start.operation in inside
-        return self.producer in inside
 
     def at_layer(self, output: Any, nodes: TensorMap[Node], *, entered: int) -> Any:
         """Capture a layer's output, or remember where it was made; return what the layer hands on.

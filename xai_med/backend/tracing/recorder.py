@@ -10,7 +10,6 @@ from xai_med.backend.operations import NO_DETAILS, Call, Details, Kind
 from xai_med.backend.places.moves import MOVING, record_move
 from xai_med.backend.record import LateNode, Node
 from xai_med.backend.tensors import Tensor, is_floating, shape_of
-from xai_med.backend.tracing.blocks import Block
 from xai_med.backend.tracing.weak import TensorMap
 
 _ENDING = frozenset({Kind.STEP, Kind.DETACH})
@@ -68,14 +67,6 @@ class Recorder:
     def squash_input(self, node: Node) -> Tensor | None:
         """What went into a sigmoid or softmax."""
         return self._squashed.get(node.index, (None, None))[0]
-
-    def adopt(self, block: Block, entry: Node, module: Any, output: Tensor) -> Node:
-        """Take a block into the record, as if its operations had been followed here."""
-        node = block.grafted(entry, before=self.count, module=module)
-        self.count += block.length
-        self._consumed.add(entry.index)
-        self.nodes.set(output, node)
-        return node
 
     # ---- one call
 

@@ -10,13 +10,11 @@ from xai_med.backend.record import Node
 from xai_med.backend.rule import Composite
 from xai_med.backend.start import Start
 from xai_med.backend.tensors import Tensor, shape_of
-from xai_med.backend.tracing.blocks import Block, block_of
 from xai_med.backend.tracing.capture import Capture
 from xai_med.backend.tracing.failures import OF_FRAMEWORKS, Failure, noted
 from xai_med.backend.tracing.keeping import StateKeeper
 from xai_med.backend.tracing.recorder import Recorder, tensors_in
 from xai_med.backend.tracing.refusals import refuse_call, refuse_hidden, refuse_random, refuse_unfollowed_write
-from xai_med.backend.tracing.steady import Proof
 from xai_med.backend.tracing.surrogates import Surrogates
 
 _DETAILED = frozenset(
@@ -84,8 +82,6 @@ class Tracer:
         self.capture = Capture(framework, start, space=space, differentiable=differentiable)
         self._surrogates = Surrogates(framework, rules, self.nodes) if rules is not None else None
         self._modules: list[tuple[Any, int]] = []
-        self._blocks = framework.blocks if rules is None and not differentiable else None
-        self._seeing: tuple[Any, Proof, Node, Tensor, int] | None = None
         self.failure: Failure | None = None
 
     # ---- the input and the modules
@@ -99,15 +95,9 @@ class Tracer:
         self.nodes.set(handed, node)
         return handed
 
-    def enter_module(self, module: Any, inputs: tuple[Any, ...] = ()) -> None:
+    def enter_module(self, module: Any) -> None:
         """Note that a module begins to run."""
         self._modules.append((module, self._recorder.count))
-        if self._blocks is None or self._seeing is not None or len(inputs) != 1:
-            return
-        entry = self.nodes.get(inputs[0])
-        proof = None if entry is None else self._blocks.proof(module)
-        if entry is not None and proof is not None:
-            self._seeing = module, proof, entry, inputs[0], self._recorder.count
 
     def leave_module(self, module: Any, output: Any) -> Any:
         """Note that a module has run; return what it should hand on."""
@@ -116,62 +106,9 @@ class Tracer:
             running, entered = self._modules.pop()
             if running is module:
                 break  # any other raised, and the model caught it
-        if self._seeing is not None and self._seeing[0] is module:
-            self._keep_block(output)
         if not self.capture.wants(module):
             return output
         return self.capture.at_layer(output, self.nodes, entered=entered)
-
-    # ---- blocks
-
-    def _keep_block(self, output: Any) -> None:
-        """Remember what a steady module did, if all of it is in the record."""
-        if self._blocks is None or self._seeing is None:
-            return
-        module, proof, entry, read, before = self._seeing
-        self._seeing = None
-        node = self.nodes.get(output)
-        is_whole = node is not None and not self.capture.substitutes and self.nodes.get(read) is entry
-        if self.pooled is not None and self.pooled[1].index > before:
-            is_whole = False
-        block = None
-        if node is not None and is_whole:
-            block = block_of(
-                module,
-                proof,
-                node,
-                entry,
-                dtype=self._framework.tensors.dtype(read),
-                before=before,
-                count=self._recorder.count,
-                space=self._space,
-            )
-        self._blocks.keep(module, block)
-
-    def block(self, module: Any, signal: Tensor) -> Block | None:
-        """What a module is known to do with a tensor, where it need not be followed."""
-        if self._blocks is None or self._seeing is not None or self.capture.substitutes:
-            return None
-        node = self.nodes.get(signal)
-        if node is None or not node.is_differentiable:
-            return None
-        block = self._blocks.find(module, node, self._framework.tensors.dtype(signal))
-        if block is None or self.capture.looks_into(block, module, self._recorder.count):
-            return None
-        return block
-
-    def adopt(self, block: Block, module: Any, signal: Tensor, output: Tensor) -> None:
-        """Take note that a module did what it is known to do."""
-        entry = self.nodes.get(signal)
-        if entry is None:
-            return
-        node = self._recorder.adopt(block, entry, module, output)
-        if not self.capture.follows_pools:
-            return
-        if self.capture.producer is None:
-            self.capture.drop()
-        elif node.index == self.capture.producer:
-            self.capture.at_producer(output, node, self.nodes)
 
     # ---- operations
 
