@@ -229,3 +229,53 @@ def test_what_cannot_be_shown_is_refused(tmp_path):
     volume = Explanation(**{**vars(explained()), "maps": np.zeros((2, 2, 3, 4, 5), np.float32)})
     with pytest.raises(ShapeError, match="two-dimensional"):
         html_page(volume)
+
+
+def test_an_explanation_gives_and_saves_its_page(tmp_path):
+    given = explained()
+    assert given.to_html(names=["a", "b"], title="mine") == html_page(given, names=["a", "b"], title="mine")
+    written = given.save(tmp_path / "page.html", names=["a", "b"], title="mine")
+    assert written.read_text(encoding="utf-8") == given.to_html(names=["a", "b"], title="mine")
+    with pytest.raises(SettingError, match=r"\.html for a page"):
+        given.save(tmp_path / "page.txt")
+
+
+def test_ends_of_a_signed_scale_say_for_and_against(opened):
+    page = opened([explained(), explained("lrp", signed=True, seed=3)])
+    assert "(" not in page.text("low") + page.text("high")
+    page.set("method", "1")
+    assert page.text("low").endswith("(against)")
+    assert page.text("high").endswith("(for)")
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(browser, tmp_path):
+    """The notebook's page holds a secret that a script in a class name would like to read, and a frame that works."""
+    frame = explained(names=(SCRIPT, "b"))._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<title>notebook</title><body>{frame}</body>", encoding="utf-8")
+    page = browser.new_page()
+    messages = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.goto((tmp_path / "notebook.html").as_uri())
+    inner = page.frames[1]
+    inner.wait_for_selector("body[data-ready=yes]")
+    before = inner.evaluate("() => document.getElementById('overlay').toDataURL()")
+    inner.evaluate(
+        "() => { const field = document.getElementById('opacity'); field.value = 5;"
+        " field.dispatchEvent(new Event('input')); }"
+    )
+    assert inner.evaluate("() => document.getElementById('overlay').toDataURL()") != before
+    assert SCRIPT in inner.text_content("#caption")
+    assert page.title() == "notebook"
+    assert messages == []
+    blocked = inner.evaluate("() => { try { return parent.document.title; } catch (error) { return 'blocked'; } }")
+    assert blocked == "blocked"
+    page.close()
+
+
+def test_what_a_notebook_cannot_show_as_a_page_is_left_to_the_picture():
+    given = explained()
+    assert Explanation(**{**vars(given), "input": None})._repr_html_() is None
+    volume = np.zeros((2, 2, 3, 4, 5), np.float32)
+    assert Explanation(**{**vars(given), "maps": volume})._repr_html_() is None
+    huge = np.broadcast_to(np.float32(0), (1, 3, 1024, 1024))
+    assert Explanation(**{**vars(given), "maps": huge})._repr_html_() is None

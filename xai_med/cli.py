@@ -80,7 +80,7 @@ def _explain(click: Any) -> Any:
         ),
         click.option("--mean", default="0", show_default=True, help="Subtracted after scaling to 0..1; one or three."),
         click.option("--std", default="1", show_default=True, help="Divided by; one number or three."),
-        click.option("--output", default=None, help="Picture (.png) or data (.npz); IMAGE_method.png by default."),
+        click.option("--output", default=None, help="Picture (.png), page (.html) or data (.npz); IMAGE_method.png."),
     ]
     return _command(click, explain, options)
 
@@ -126,7 +126,8 @@ def _explain_image(image: str, model: str, output: str | None, choices: dict[str
     )
     say(explanation.summary())
     path = Path(output) if output else Path(f"{Path(image).stem}_{explanation.method}.png")
-    say(f"written: {explanation.save(path)}")
+    drawing: dict[str, Any] = {"names": [Path(image).name]} if path.suffix.lower() == ".html" else {}
+    say(f"written: {explanation.save(path, **drawing)}")
 
 
 def _target(text: str | None) -> Any:

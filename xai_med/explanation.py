@@ -1,6 +1,6 @@
 """The frozen result of one explanation, with everything needed to trust and to repeat it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
@@ -143,16 +143,16 @@ class Explanation:
     # ---- files
 
     def save(self, path: str | PathLike[str], *, image: int = 0, **drawing: Any) -> Path:
-        """Write the result: ``.npz`` for all data, a picture format for the picture of one image.
+        """Write the result: ``.npz`` for all data, ``.html`` for a page, a picture format for the picture of one image.
 
         Parameters
         ----------
         path : path
-            Its ending decides: ``.npz``, or ``.png``, ``.pdf``, ``.svg``, ``.jpg``.
+            Its ending decides: ``.npz``, ``.html``, or ``.png``, ``.pdf``, ``.svg``, ``.jpg``.
         image : int
-            Which image to draw.
+            Which image to draw; a page holds all.
         **drawing
-            Of `figure`.
+            Of `figure`, or of `to_html`.
 
         Returns
         -------
@@ -169,12 +169,16 @@ class Explanation:
             from xai_med.io.archive import write_explanation
 
             write_explanation(self, path)
+        elif path.suffix.lower() == ".html":
+            path.write_text(self.to_html(**drawing), encoding="utf-8")
         elif path.suffix.lower() in (".png", ".pdf", ".svg", ".jpg", ".jpeg"):
             from xai_med.render import save_figure
 
             save_figure(self.figure(image=image, **drawing), path)
         else:
-            raise SettingError(f"{path.name!r} ends in {path.suffix!r}; use .npz for data or .png, .pdf, .svg, .jpg")
+            raise SettingError(
+                f"{path.name!r} ends in {path.suffix!r}; use .npz for data, .html for a page, or .png, .pdf, .svg, .jpg"
+            )
         return path
 
     @classmethod
@@ -228,6 +232,37 @@ class Explanation:
         from xai_med.render.explanation import show
 
         show(self, image, **drawing)
+
+    def to_html(self, *, names: Sequence[str] | None = None, **drawing: Any) -> str:
+        """Return a page to look with: one document without a network, with sliders, classes, values under the cursor.
+
+        Pages of several methods side by side come from `xai_med.render.html_page`.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Of the images, such as file names.
+        **drawing
+            ``title`` and ``colour_map`` of `xai_med.render.html_page`.
+
+        Raises
+        ------
+        SettingError
+            The input was not kept.
+        ShapeError
+            The maps are not two-dimensional.
+        MissingDependencyError
+            Jinja2, matplotlib or Pillow is not installed.
+        """
+        from xai_med.render.page import html_page
+
+        return html_page(self, names=names, **drawing)
+
+    def _repr_html_(self) -> str | None:
+        """Return the page in a frame for notebooks, None where it cannot be drawn."""
+        from xai_med.render.page import notebook_frame
+
+        return notebook_frame(self)
 
     def _repr_png_(self) -> bytes | None:
         """Return the picture for notebooks, None where it cannot be drawn."""

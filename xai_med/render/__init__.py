@@ -5,6 +5,7 @@ from xai_med.render.colour import Scale, colourise, scale_for, to_bytes
 from xai_med.render.figure import picture, save_figure
 from xai_med.render.montage import CHEXNET_PROFILE, chexnet_levels, chexnet_montage, chexnet_tile, montage
 from xai_med.render.overlay import displayed, overlay
+from xai_med.render.page import html_page, save_page
 from xai_med.render.slices import Slice, choose_slice
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "clear_picture",
     "colourise",
     "displayed",
+    "html_page",
     "montage",
     "overlay",
     "picture",
     "save_figure",
+    "save_page",
     "scale_for",
     "to_bytes",
 ]

@@ -73,8 +73,8 @@
     canvases[1].getContext("2d").putImageData(picture, 0, 0);
     canvases.forEach(cross);
     bar(table);
-    at("low").textContent = number(scale.low);
-    at("high").textContent = number(scale.high);
+    at("low").textContent = number(scale.low) + (scale.signed ? " (against)" : "");
+    at("high").textContent = number(scale.high) + (scale.signed ? " (for)" : "");
     at("opacity-value").textContent = `${at("opacity").value} %`;
     at("threshold-value").textContent = `${at("threshold").value} %`;
     at("caption").textContent = `${current.caption}, by ${view().words}`;
