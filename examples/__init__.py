@@ -1,0 +1,1 @@
+"""Worked examples, each a folder with a command of its own: ``python -m examples.NAME --help``."""
