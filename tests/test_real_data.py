@@ -4,14 +4,31 @@ from functools import cache
 
 import numpy as np
 import pytest
-import real_models
 from numpy.testing import assert_allclose
 from parity import map_differences
 
+from examples.real import images as real_images
+from examples.real import models as real_models
 from xai_med import explain, methods
 from xai_med.registry import get_backend
 
 CLASS_NAMES = ("normal", "pneumonia")
+
+
+def area_under_curve(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Share of pairs of a positive and a negative that the scores order rightly; ties count half."""
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    order = np.sign(positive[:, None] - negative[None])
+    return float((order + 1).mean() / 2)
+
+
+def share_inside(maps: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Share of each map's positive part that lies in the region, both (N, *space); NaN for a map without one."""
+    positive = np.maximum(maps.astype(np.float64), 0)
+    space = tuple(range(1, maps.ndim))
+    total = positive.sum(axis=space)
+    inside = (positive * region).sum(axis=space)
+    return np.where(total > 0, inside / np.where(total > 0, total, 1), np.nan)
 
 
 @pytest.fixture(scope="session")
@@ -30,30 +47,30 @@ def both():
 
 @cache
 def explanation_of_x_rays(framework, folder, method, dtype="float32"):
-    images = real_models.chest_x_rays(folder)[0]
+    images = real_images.chest_x_rays(folder)[0]
     model = get_backend(framework).build(real_models.pneumonia_resnet128(folder))
     return explain(model, images, method=method, target="all", dtype=dtype, class_names=CLASS_NAMES)
 
 
 def test_pneumonia_mnist_scores_are_those_stated(data, backend):
     stated = real_models.statement(data, "pneumonia_vgg28")
-    images, labels = real_models.pneumonia_mnist(data)
+    images, labels = real_images.pneumonia_mnist(data)
     found = explain(backend.build(real_models.pneumonia_vgg28(data)), images, method="cam", target="all")
     assert_allclose(found.scores[:8], stated["reference_logits"], atol=2e-5)
     margin = found.scores[:, 1] - found.scores[:, 0]
-    assert_allclose(real_models.area_under_curve(margin, labels), stated["metrics"]["test"]["auc"], atol=1e-4)
+    assert_allclose(area_under_curve(margin, labels), stated["metrics"]["test"]["auc"], atol=1e-4)
     assert_allclose(((margin > 0) == labels).mean(), stated["metrics"]["test"]["accuracy"], atol=1e-4)
 
 
 def test_chest_x_ray_scores_are_those_stated(data, backend):
     pytest.importorskip("PIL")
     stated = real_models.statement(data, "pneumonia_resnet128")
-    labels = real_models.chest_x_rays(data)[1]
+    labels = real_images.chest_x_rays(data)[1]
     found = explanation_of_x_rays(backend.name, data, "cam")
     assert_allclose(found.scores[[0, 1, 2, 20, 21, 22]], stated["reference_logits"], atol=2e-5)
     margin = found.scores[:, 1] - found.scores[:, 0]
     auc = stated["metrics"]["shared_data/cxr (40 images, unseen patients)"]["auc"]
-    assert_allclose(real_models.area_under_curve(margin, labels), auc, atol=1e-4)
+    assert_allclose(area_under_curve(margin, labels), auc, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", methods())
@@ -98,10 +115,10 @@ def test_frameworks_differ_no_more_than_the_widths_of_their_numbers(method, both
 def test_evidence_of_pneumonia_lies_in_the_lungs_hardly_more_than_by_chance(method, data, backend):
     """What the model is known for (see the data's description); a method that said otherwise would invent it."""
     pytest.importorskip("PIL")
-    _, labels, lungs = real_models.chest_x_rays(data)
+    _, labels, lungs = real_images.chest_x_rays(data)
     found = explanation_of_x_rays(backend.name, data, method)
     sick = labels == 1
-    shares = real_models.share_inside(found.maps[sick, 1], lungs[sick])
+    shares = share_inside(found.maps[sick, 1], lungs[sick])
     assert np.isfinite(shares).mean() > 0.8
     assert 0.25 < np.nanmean(shares) < 0.55
     assert 0.3 < lungs[sick].mean() < 0.36

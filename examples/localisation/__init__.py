@@ -1,0 +1,1 @@
+"""Whether maps lie where findings are: every method, every metric, both frameworks."""
