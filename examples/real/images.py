@@ -43,6 +43,11 @@ def chest_x_rays(data: Path) -> tuple[Array, Array, Array]:
     return images, np.array([int(row["label"]) for row in rows]), np.stack(lungs)
 
 
+def chest_x_ray_files(data: Path) -> tuple[str, ...]:
+    """Names of the files of `chest_x_rays`."""
+    return tuple(row["file"] for row in _table(data / "cxr" / "labels.csv"))
+
+
 def haemorrhage_patches(data: Path) -> tuple[Array, Array, Array]:
     """Patches of fundus photographs.
 
