@@ -112,7 +112,7 @@ def test_intervals_cover_the_mean_about_as_often_as_they_say():
 def test_whole_patients_are_resampled():
     values = np.repeat(np.random.default_rng(0).normal(size=5), 50)
     images = mean_with_interval(values)
-    patients = mean_with_interval(values, patients=np.repeat(np.arange(5), 50))
+    patients = mean_with_interval(values, groups=np.repeat(np.arange(5), 50))
     assert images.mean == pytest.approx(patients.mean)
     assert patients.high - patients.low > 4 * (images.high - images.low)
 

@@ -149,7 +149,7 @@ def test_patients_with_many_images_do_not_make_a_difference_significant():
     table = np.repeat(random.normal(size=8), 20) + 0.01 * random.normal(size=160)
     labels = (patients >= 4).astype(int)
     naive = next(iter(compare_groups(scores_of(table[:, None]), labels, bootstrap=0)))
-    fair = next(iter(compare_groups(scores_of(table[:, None]), labels, patients=patients, bootstrap=200)))
+    fair = next(iter(compare_groups(scores_of(table[:, None]), labels, groups=patients, bootstrap=200)))
     assert naive.p_value < 1e-6
     assert fair.p_value > 0.02
     assert fair.test == "permutation of 8 patients, rank-biserial"
@@ -158,7 +158,7 @@ def test_patients_with_many_images_do_not_make_a_difference_significant():
 
 def test_permutation_of_patients_with_one_image_is_the_exact_test():
     table, labels = np.array([0.3, 1.1, 2.4, 0.9, 2.2, 3.1, 4.0]), [0, 0, 0, 1, 1, 1, 1]
-    alone = next(iter(compare_groups(scores_of(table[:, None]), labels, patients=range(7), bootstrap=0)))
+    alone = next(iter(compare_groups(scores_of(table[:, None]), labels, groups=range(7), bootstrap=0)))
     assert alone.p_value == pytest.approx(mann_whitney(table[:3], table[3:]).p_value)
 
 
@@ -198,7 +198,7 @@ def test_bad_labels_and_patients_are_refused():
     with pytest.raises(ShapeError, match=r"\(4,\) labels were given for 6 images"):
         compare_groups(random_scores(0, 6), [0, 1, 0, 1])
     with pytest.raises(SettingError, match="has images in both groups"):
-        compare_groups(random_scores(0, 6), [0, 1] * 3, patients=["a", "a", "b", "c", "d", "e"])
+        compare_groups(random_scores(0, 6), [0, 1] * 3, groups=["a", "a", "b", "c", "d", "e"])
     with pytest.raises(SettingError, match="protocol is one of"):
         compare_groups(random_scores(0, 6), [0, 1] * 3, protocol="own")
 

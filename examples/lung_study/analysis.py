@@ -45,7 +45,7 @@ def analysed(study: Study, explanations: Mapping[str, Explanation], *, shifts: i
                 for method, found in explanations.items()
             },
             study.labels,
-            patients=study.patients,
+            groups=study.patients,
         )
         for kind in KINDS
     }

@@ -4,11 +4,12 @@ Of the publication on gaze-supervised radiograph models neither the distance nor
 a choice here, and the weight must be tuned.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from xai_med.backend.tensors import Tensor, Tensors, shape_of
 from xai_med.errors import SettingError, ShapeError
@@ -55,7 +56,7 @@ def attention_loss(
     *,
     tensors: Tensors,
     distance: Distance = "mse",
-    available: Sequence[bool] | None = None,
+    available: ArrayLike | None = None,
 ) -> Tensor:
     """Mean distance of maps from gaze, over the images that have gaze.
 
@@ -69,7 +70,7 @@ def attention_loss(
         Operations of the framework.
     distance : str
         ``"mse"``, ``"bce"``, ``"dice"`` (soft) or ``"kl"`` (of the gaze from the map, both summing to 1).
-    available : sequence of bool, optional
+    available : array-like of shape (N,), bool, optional
         Which images have gaze; all by default. Without any the loss is 0, with derivatives of 0.
 
     Returns

@@ -44,7 +44,7 @@ class Estimate:
 def mean_with_interval(
     values: ArrayLike,
     *,
-    patients: Sequence[object] | None = None,
+    groups: Sequence[object] | None = None,
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -55,8 +55,8 @@ def mean_with_interval(
     ----------
     values : array-like of shape (N,)
         NaN where the metric does not exist; such images are left out and counted.
-    patients : sequence, optional
-        Whose image each is; then whole patients are resampled.
+    groups : sequence, optional
+        Whose image each is, as scikit-learn names it; then whole patients are resampled.
     resamples : int
     level : float
         Of the interval, between 0 and 1.
@@ -65,16 +65,16 @@ def mean_with_interval(
     Raises
     ------
     ShapeError
-        Values are not one per image, or patients differ in number.
+        Values are not one per image, or groups differ in number.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1:
         raise ShapeError(f"values are one number per image, got shape {numbers.shape}")
     if not 0 < level < 1 or resamples < 1:
         raise SettingError(f"level lies between 0 and 1 and resamples is at least 1, got {level} and {resamples}")
-    whose = np.arange(len(numbers)) if patients is None else np.asarray(patients)
+    whose = np.arange(len(numbers)) if groups is None else np.asarray(groups)
     if whose.shape != numbers.shape:
-        raise ShapeError(f"{whose.shape} patients were given for {len(numbers)} images")
+        raise ShapeError(f"{whose.shape} groups were given for {len(numbers)} images")
     exists = ~np.isnan(numbers)
     kept, whose = numbers[exists], whose[exists]
     if not len(kept):

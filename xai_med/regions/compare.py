@@ -24,7 +24,7 @@ def compare_groups(
     scores: RegionScores | Mapping[str, RegionScores],
     labels: Sequence[object],
     *,
-    patients: Sequence[object] | None = None,
+    groups: Sequence[object] | None = None,
     protocol: str | Protocol = "default",
     score: int = 0,
     permutations: int = 9999,
@@ -39,14 +39,15 @@ def compare_groups(
         Of the same images; of several methods by name. All tests are corrected together by default.
     labels : sequence
         Of each image; two different values. The smaller one is the first group.
-    patients : sequence, optional
-        Whose image each is. With it whole patients are permuted and resampled, as images of one patient are alike.
+    groups : sequence, optional
+        Whose image each is, as scikit-learn names it. Whole patients are then permuted and resampled, as images of one
+        patient are alike.
     protocol : str or Protocol
         ``"default"``, ``"sumer2023"``, ``"thirds"``, or one of your own.
     score : int
         Which of the K explained classes.
     permutations : int
-        Of patients; used only with `patients`.
+        Of patients; used only with `groups`.
     bootstrap : int
         Resamples for the interval of the effect; 0 for none.
     seed : int
@@ -59,14 +60,14 @@ def compare_groups(
     Raises
     ------
     ShapeError
-        Labels, patients and scores differ in number.
+        Labels, groups and scores differ in number.
     SettingError
         Not two groups, a patient in both of them, or an unknown protocol.
     """
     methods = scores if isinstance(scores, Mapping) else {"": scores}
     plan = protocol_named(protocol)
     group, names = _groups(labels, methods)
-    clusters = None if patients is None else _clusters(patients, group)
+    clusters = None if groups is None else _clusters(groups, group)
     made = [
         _difference(
             method, region, each.of(region, score=score), group, clusters, plan, (permutations, bootstrap, seed)
@@ -94,11 +95,11 @@ def _groups(labels: Sequence[object], methods: Mapping[str, RegionScores]) -> tu
     return given == values[1], (str(values[0]), str(values[1]))
 
 
-def _clusters(patients: Sequence[object], group: Array) -> list[Array]:
+def _clusters(groups: Sequence[object], group: Array) -> list[Array]:
     """Images of each patient."""
-    given = np.asarray(patients)
+    given = np.asarray(groups)
     if given.shape != group.shape:
-        raise ShapeError(f"{given.shape} patients were given for {len(group)} images; name one for each")
+        raise ShapeError(f"{given.shape} groups were given for {len(group)} images; name one for each")
     _, which = np.unique(given, return_inverse=True)
     clusters = [np.flatnonzero(which == number) for number in range(which.max() + 1)]
     mixed = [str(given[images[0]]) for images in clusters if len(np.unique(group[images])) > 1]
@@ -180,5 +181,5 @@ def _caveats(methods: Mapping[str, RegionScores], clusters: list[Array] | None) 
     if len(methods) > 1:
         found.append("the methods explain the same images, so that their tests are not independent")
     if clusters is None:
-        found.append("every image counted as independent; give patients= where some have several")
+        found.append("every image counted as independent; give groups= where some have several")
     return tuple(found)
