@@ -205,3 +205,40 @@ def test_without_weights_both_frameworks_agree_on_phantoms(tmp_path, capsys):
     said = capsys.readouterr().out
     assert float(said.split("differ by ")[1].split(" ")[0]) < 1e-5
     assert (tmp_path / "paddle" / "phantom_1_cam.png").is_file()
+
+
+def test_the_shorter_side_is_256_for_every_size():
+    for height, width in ((392, 392), (784, 392), (392, 784), (1027, 1024)):
+        pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+        assert PROFILES["arnoweng"].prepare(pixels).crops.shape == (10, 3, 224, 224)
+
+
+def test_torchxrayvision_mixes_the_edge_with_middle_grey():
+    """Its own sequence: scale to -1024..1024, middle square, then resize with 0 beyond the edge."""
+    from skimage.transform import resize as reference
+
+    pixels = np.random.default_rng(0).integers(0, 256, (333, 500, 3)).astype(np.uint8)
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    scaled = (2 * (grey.astype(np.float32) / 255.0) - 1.0) * 1024
+    start = 500 // 2 - 333 // 2
+    expected = reference(scaled[:, start : start + 333][None], (1, 224, 224), mode="constant", preserve_range=True)
+    found = PROFILES["torchxrayvision"].prepare(pixels).crops[0]
+    np.testing.assert_allclose(found, expected, atol=0.5)
+
+
+def test_rescaled_probabilities_are_refused_by_name(weights):
+    with pytest.raises(FileFormatError, match="op_threshs"):
+        recognise({**weights, "op_threshs": np.full(4, 0.1)})
+
+
+def test_pictures_of_one_stem_do_not_overwrite_each_other(tmp_path):
+    pytest.importorskip("torch")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg", "b.png"):
+        Image.fromarray(np.zeros((256, 256), np.uint8)).save(folder / name)
+    write_weights(tmp_path / "w.safetensors", random_weights(seed=0))
+    main(["montage", str(folder), "--weights", str(tmp_path / "w.safetensors"), "--output", str(tmp_path / "out")])
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "a.jpg_cam.png", "a.png_cam.png", "b_cam.png"
+    ]  # fmt: skip

@@ -101,3 +101,17 @@ def test_the_centre_is_a_map_that_sums_to_one():
     middle = centre_map((4, 6))
     assert middle.sum() == pytest.approx(1)
     np.testing.assert_allclose(middle, middle[::-1, ::-1])
+
+
+def test_sparse_maps_at_different_places_do_not_overlap():
+    """Zeros are not among the strongest pixels, however many of them are needed."""
+    first, second = np.zeros((64, 64)), np.zeros((64, 64))
+    first[63, 3] = second[63, 60] = 1.0
+    assert overlap(first, second) == 0
+    assert overlap(first, first) == 1
+    assert np.isnan(overlap(first, np.zeros((64, 64))))
+
+
+def test_a_constant_map_has_no_scan_path_saliency_whatever_its_value():
+    fixations = Fixations([5.0], [5.0], [1.0])
+    assert np.isnan(scan_path_saliency(np.full((128, 128), 0.1), fixations))

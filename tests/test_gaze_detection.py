@@ -119,3 +119,16 @@ def test_samples_are_read_with_lost_eyes(tmp_path):
     samples = read_samples(path, seconds=0.001)
     assert samples.time_s.tolist() == pytest.approx([0, 0.01, 0.02])
     assert samples.is_seen.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("find", [fixations_by_velocity, fixations_by_dispersion])
+def test_samples_that_a_tracker_left_out_are_not_a_long_look(find):
+    time = np.concatenate([np.arange(0, 0.15, 0.01), 5 + np.arange(0, 0.15, 0.01)])
+    samples = Samples(time, np.full(time.size, 10.0), np.full(time.size, 20.0))
+    found = find(samples, pixels_per_degree=(10.0, 10.0))
+    assert len(found) == 2
+    np.testing.assert_allclose(found.duration_s, 0.14)
+    whole = find(samples, pixels_per_degree=(10.0, 10.0), largest_gap_s=6.0)
+    assert len(whole) == 1
+    slow = Samples(np.arange(0, 3, 0.1), np.full(30, 10.0), np.full(30, 20.0))  # ten samples a second are not gaps
+    assert len(find(slow, pixels_per_degree=(10.0, 10.0))) == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xai_med.errors import GazeError, SettingError
+from xai_med.errors import FileFormatError, GazeError, SettingError
 from xai_med.gaze import (
     Fixations,
     Samples,
@@ -141,3 +141,9 @@ def test_tables_that_do_not_tell_are_refused(tmp_path):
         read_fixations(write(tmp_path, "x,y,duration\n1,2,3\n"), columns={"x": "a"})
     with pytest.raises(ValueError, match="is empty"):
         read_fixations(write(tmp_path, "\n"))
+
+
+def test_shares_of_the_screen_are_not_read_as_pixels(tmp_path):
+    (tmp_path / "fixations.csv").write_text("FPOGX,FPOGY,FPOGD\n0.41,0.62,0.3\n", encoding="utf-8")
+    with pytest.raises(FileFormatError, match="no column that is known to hold x and y"):
+        read_fixations(tmp_path / "fixations.csv")

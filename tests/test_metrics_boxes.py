@@ -82,3 +82,13 @@ def test_rules_out_of_range_are_refused():
         box_from_map(M1, "own")
     with pytest.raises(SettingError, match="width and a height above zero"):
         Box(0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("of", ["raw", "positive", "range"])
+@pytest.mark.parametrize("factor", [0.003, 1.0, 50.0])
+def test_otsu_does_not_depend_on_the_scale_of_the_map(of, factor):
+    rows, columns = np.mgrid[:24, :24]
+    blob = np.exp(-((rows - 8) ** 2 + (columns - 15) ** 2) / 18)
+    expected = mask_from_map(blob, "otsu")
+    assert 20 < expected.sum() < 200
+    np.testing.assert_array_equal(mask_from_map(factor * blob, BoxRule("otsu", of)), expected)

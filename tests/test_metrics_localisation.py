@@ -126,3 +126,31 @@ def test_undefined_images_are_left_out_and_counted():
     assert mean_with_interval([1.0, 0.0, 1.0], seed=3) == mean_with_interval([1.0, 0.0, 1.0], seed=3)
     with pytest.raises(ShapeError, match="one number per image"):
         mean_with_interval([[1.0]])
+
+
+def test_constant_maps_point_nowhere():
+    corner = np.zeros((4, 4), bool)
+    corner[0, 0] = True
+    for values in (np.zeros((4, 4)), np.full((4, 4), 2.5)):
+        assert np.isnan(hit(values, corner))
+        assert np.isnan(pointing(values, corner, tolerance_px=2))
+        assert np.isnan(rank_accuracy(values, corner))
+
+
+def test_pixels_of_equal_value_count_with_their_chance():
+    """One pixel is strongest, the rest are equal: of three findings two must be drawn from fifteen."""
+    values, mask = np.zeros((4, 4)), np.zeros((4, 4), bool)
+    values[1, 1] = 1.0
+    mask[1, 1] = mask[0, 0] = mask[3, 3] = True
+    assert rank_accuracy(values, mask) == pytest.approx((1 + 2 * 2 / 15) / 3)
+    np.testing.assert_allclose(rank_accuracy(values[::-1], mask[::-1]), rank_accuracy(values, mask))
+
+
+def test_one_unit_has_no_interval():
+    one = mean_with_interval([0.5, np.nan])
+    assert one.mean == 0.5
+    assert np.isnan([one.low, one.high]).all()
+    same = mean_with_interval(np.arange(50.0), groups=["a"] * 50)
+    assert np.isnan([same.low, same.high]).all()
+    with pytest.raises(SettingError, match="unrelated images"):
+        mean_with_interval(np.arange(3.0), groups=[1.0, np.nan, np.nan])

@@ -141,3 +141,26 @@ def test_one_mask_of_both_lungs_falls_into_two():
     assert (found[1] == left).all()
     with pytest.raises(RegionError, match="two lungs"):
         split_lungs(right)
+
+
+def test_two_labels_of_one_name_are_refused():
+    with pytest.raises(RegionError, match="'lungs' names several labels"):
+        from_labels(np.arange(4).reshape(2, 2), {1: "lungs", 2: "lungs", 3: "heart"})
+
+
+def test_outlines_of_another_image_or_without_a_place_are_refused():
+    with pytest.raises(RegionError, match="drawn on another size"):
+        polygons((128, 128), {"a": [(500, 10), (900, 10), (900, 800)]})
+    with pytest.raises(RegionError, match="NaN"):
+        polygons((10, 10), {"a": [(5, 1), (5, 9), (np.nan, 5)]})
+    polygons((10, 12), {"edge": [(0, 0), (12, 0), (12, 10), (0, 10)]})
+
+
+def test_soft_lung_masks_are_refused_and_not_taken_for_lung():
+    soft = np.zeros((20, 20), np.uint8)
+    soft[2:18, 2:8], soft[2:18, 12:18] = 255, 254
+    soft[0, 0] = 3
+    with pytest.raises(RegionError, match="values beside 0"):
+        split_lungs(soft)
+    with pytest.raises(RegionError, match="values beside 0"):
+        aligned_template(soft, soft)

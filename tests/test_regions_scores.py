@@ -129,3 +129,21 @@ def test_scores_are_frozen_and_written_as_a_table(tmp_path):
     assert rows[0]["score"] == "2.0"
     assert rows[1]["reason"] == "the region is empty"
     assert rows[1]["score"] == "nan"
+
+
+def test_the_note_of_each_images_regions_comes_along(tmp_path):
+    real = from_masks({"left": np.eye(4, dtype=bool)})
+    guessed = from_masks({"left": np.eye(4, dtype=bool)}, note="from a template")
+    scores = score_regions(np.ones((3, 1, 4, 4)), [real, guessed, guessed])
+    assert scores.note == "from a template (2 of 3 images)"
+    assert [row["note"] for row in scores.rows()] == ["", "from a template", "from a template"]
+    assert "from a template" in scores.to_csv(tmp_path / "scores.csv").read_text(encoding="utf-8")
+
+
+def test_names_do_not_run_as_formulas_in_a_spreadsheet(tmp_path):
+    bad = '=HYPERLINK("http://example.org")'
+    scores = score_regions(-np.ones((1, 1, 4, 4)), from_masks({bad: np.eye(4, dtype=bool)}), sign="signed")
+    with scores.to_csv(tmp_path / "scores.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[0]["region"] == "'" + bad
+    assert float(rows[0]["score"]) == -1.0

@@ -279,3 +279,13 @@ def test_what_a_notebook_cannot_show_as_a_page_is_left_to_the_picture():
     assert Explanation(**{**vars(given), "maps": volume})._repr_html_() is None
     huge = np.broadcast_to(np.float32(0), (1, 3, 1024, 1024))
     assert Explanation(**{**vars(given), "maps": huge})._repr_html_() is None
+
+
+def test_a_value_of_one_image_does_not_stand_under_another(opened):
+    page = opened(explained())
+    page.page.focus("#overlay")
+    page.page.keyboard.press("ArrowRight")
+    assert page.text("value").startswith("column")
+    page.page.click("#images button:nth-child(2)")
+    page.page.wait_for_timeout(100)
+    assert page.text("value").startswith("Point at a picture")

@@ -53,23 +53,26 @@ def _write_montages(
     network: Any, folder: Path, profile: Profile, names: Sequence[str], style: str, output: Path
 ) -> None:
     paths = radiographs(folder)
+    stems = [path.stem for path in paths]
     output.mkdir(parents=True, exist_ok=True)
     with (output / "probabilities.csv").open("w", newline="", encoding="utf-8") as table:
-        table.write(",".join(["file", *names]) + "\n")
+        write_row(table, "file", names)
         drawn = montages(network, paths, profile, names, style)
         for path, picture, probabilities in tqdm(drawn, total=len(paths), unit="image"):
-            Image.fromarray(picture).save(output / f"{path.stem}_cam.png")
-            write_row(table, path.name, probabilities)
+            name = path.stem if stems.count(path.stem) == 1 else path.name
+            Image.fromarray(picture).save(output / f"{name}_cam.png")
+            write_row(table, path.name, [f"{value:.6f}" for value in probabilities])
     print(f"{len(paths)} montages and probabilities.csv: {output}")
 
 
 def _convert(asked: argparse.Namespace) -> None:
     weights = recognise(read_weights(asked.source, key=asked.weights_key))
     arrays = for_torch(weights) if asked.to == "torch" else for_paddle(weights)
-    again = recognise(arrays)
-    if any(not np.array_equal(again[name], weights[name]) for name in weights):
-        raise SettingError("the converted weights are not those that were read; nothing was written")
     write_weights(asked.target, arrays, overwrite=asked.overwrite)
+    again = recognise(read_weights(asked.target))
+    if any(not np.array_equal(again[name], weights[name]) for name in weights):
+        asked.target.unlink()
+        raise SettingError("what was written is not what was read, and was removed")
     print(f"{len(arrays)} arrays in the layout of {asked.to}: {asked.target}")
 
 

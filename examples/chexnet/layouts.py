@@ -88,8 +88,13 @@ def _from_torch(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Older files have a dot in ``norm.1``, published classes a sigmoid behind ``classifier.0``."""
     found = {}
     for name, array in arrays.items():
-        if name.endswith(".num_batches_tracked") or name == "op_threshs":
+        if name.endswith(".num_batches_tracked"):
             continue
+        if name == "op_threshs":
+            raise FileFormatError(
+                "the file holds op_threshs, by which torchxrayvision rescales every probability, and this network does "
+                "not; save the state dictionary without it to get the plain sigmoid"
+            )
         modern = re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name)
         found[re.sub(r"^classifier\.0\.", "classifier.", modern)] = array
     return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from examples.chexnet.profiles import Profile, prepare
 from xai_med import Explanation, explain
+from xai_med._spreadsheet import literal
 from xai_med.backend.tensors import Array
 from xai_med.render import chexnet_montage, montage, overlay, to_bytes
 
@@ -59,7 +60,6 @@ def montages(
         yield path, draw(explanation, probabilities, prepared.shown, style), probabilities
 
 
-def write_row(file: TextIO, name: str, probabilities: Array) -> None:
-    """One line of the table of probabilities; a name that a spreadsheet would run as a formula is quoted."""
-    safe = f"'{name}" if name[:1] in "=+-@\t\r" else name
-    csv.writer(file, lineterminator="\n").writerow([safe, *(f"{value:.6f}" for value in probabilities)])
+def write_row(file: TextIO, name: str, cells: Sequence[str]) -> None:
+    """One line of the table of probabilities; names are not ours, and must not run as formulas."""
+    csv.writer(file, lineterminator="\n").writerow([literal(each) for each in (name, *cells)])

@@ -78,8 +78,10 @@ def _paddle_chexnet(pixels: Array) -> Prepared:
 def _arnoweng(pixels: Array) -> Prepared:
     """Pillow's bilinear resize of the shorter side to 256, which smooths; the middle, the corners, and all mirrored."""
     height, width = pixels.shape[:2]
-    scale = _SHORTER / min(height, width)
-    size = (_SHORTER, int(scale * height)) if width <= height else (int(scale * width), _SHORTER)
+    if width <= height:
+        size = _SHORTER, int(_SHORTER * height / width)
+    else:
+        size = int(_SHORTER * width / height), _SHORTER
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)).transpose(2, 0, 1)
     corners = [small[:, rows, columns] for rows in _ENDS for columns in _ENDS]
     crops = [_middle(small, SIDE), *corners]
@@ -88,13 +90,17 @@ def _arnoweng(pixels: Array) -> Prepared:
 
 
 def _torchxrayvision(pixels: Array) -> Prepared:
-    """One channel from -1024 to 1024; the middle square, resized by scikit-image, which smooths."""
+    """One channel from -1024 to 1024; the middle square, resized by scikit-image, which smooths.
+
+    The edge is mixed with 0, a middle grey, as published: scaled first, then resized.
+    """
     grey = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64)
-    square = _middle(grey, min(grey.shape))
-    small = skimage_resize(square, (SIDE, SIDE), mode="constant", preserve_range=True)
-    scaled = ((2 * small / 255 - 1) * 1024).astype(np.float32)
-    shown = np.rint(small).clip(0, 255).astype(np.uint8)
-    return Prepared(scaled[None, None], np.repeat(shown[..., None], 3, axis=2))
+    side = min(grey.shape)
+    top, left = (size // 2 - side // 2 for size in grey.shape)
+    scaled = (2 * grey[top : top + side, left : left + side] / 255 - 1) * 1024
+    small = skimage_resize(scaled, (SIDE, SIDE), mode="constant", preserve_range=True).astype(np.float32)
+    shown = np.rint((small / 1024 + 1) / 2 * 255).clip(0, 255).astype(np.uint8)
+    return Prepared(small[None, None], np.repeat(shown[..., None], 3, axis=2))
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(

@@ -8,6 +8,7 @@ import numpy as np
 
 from xai_med.backend.tensors import Array
 from xai_med.metrics import (
+    Box,
     Estimate,
     average_precision,
     box_from_map,
@@ -79,8 +80,10 @@ def judged(maps: Array, masks: Array, *, tolerance_px: float) -> Mapping[str, Es
 
 
 def _box_iou(values: Array, mask: Array) -> float:
-    """Of the box around the strongest part, by Zhou et al.'s 20 %, and the box around the finding."""
+    """Of the box around the largest part of the map, by Zhou et al.'s 20 %, and the box around the whole finding."""
     if not mask.any():
         return float("nan")
-    found, truth = box_from_map(values, "cam"), box_from_map(mask.astype(np.float64), "cam")
-    return 0.0 if found is None or truth is None else found.iou(truth)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    truth = Box(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
+    found = box_from_map(values, "cam")
+    return 0.0 if found is None else found.iou(truth)

@@ -12,7 +12,8 @@ NOTE = """\
 Enrichment is the share of a map's positive part that lies in the lungs, divided by their share of the image: 1 is what
 an even map gets. In brackets what the same masks get at random places of the same image, and how rarely they are as
 far from that as the lungs are. p: permutation of patients; effect: rank-biserial correlation, positive where the first
-group's scores are larger. The last column tests the mean in the lungs, which grows with the map's strength too."""
+group's scores are larger. The last column tests the mean in the lungs, which grows with the map's strength too. The
+last line is a map that is strongest in the middle of every image."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

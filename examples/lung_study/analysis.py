@@ -7,6 +7,8 @@ import numpy as np
 
 from examples.lung_study.groups import Study
 from xai_med import Explanation, explain
+from xai_med.backend.tensors import Array
+from xai_med.gaze import centre_map
 from xai_med.regions import ChanceLevel, Comparison, chance_level, compare_groups, score_regions
 
 METHODS = ("cam", "grad_cam", "gradient", "lrp", "clear")
@@ -23,10 +25,13 @@ class Analysis:
         Normal against abnormal, by kind of score; all methods' tests of a kind are corrected together.
     chances : mapping of str to ChanceLevel
         By method: enrichment of the lungs, and of the same masks at random places.
+    middle : ndarray of shape (N,)
+        Enrichment of the lungs by a map that is strongest in the middle of every image, and knows nothing of it.
     """
 
     comparisons: Mapping[str, Comparison]
     chances: Mapping[str, ChanceLevel]
+    middle: Array
 
 
 def explained(study: Study, framework: str, methods: Sequence[str] = METHODS) -> dict[str, Explanation]:
@@ -53,7 +58,9 @@ def analysed(study: Study, explanations: Mapping[str, Explanation], *, shifts: i
         method: chance_level(found, lungs, kind="enrichment", sign="positive", shifts=shifts)
         for method, found in explanations.items()
     }
-    return Analysis(comparisons, chances)
+    blob = centre_map(study.images.shape[2:])
+    middle = score_regions(np.broadcast_to(blob, (len(lungs), 1, *blob.shape)), lungs, kind="enrichment")
+    return Analysis(comparisons, chances, middle.of("lungs"))
 
 
 def lines(study: Study, analysis: Analysis) -> list[str]:
@@ -78,6 +85,8 @@ def lines(study: Study, analysis: Analysis) -> list[str]:
                 _p(plain.p_adjusted),
             ]
         )
+    labels = np.array(study.labels)
+    rows.append(["the middle", *(f"{analysis.middle[labels == name].mean():.2f}" for name in names), "", "", "", ""])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -62,10 +62,9 @@ def scan_path_saliency(predicted: ArrayLike, fixations: Fixations) -> float:
     Peters et al. 2005, doi:10.1016/j.visres.2005.03.019.
     """
     values = _map(predicted)
-    spread = values.std()
-    if spread == 0:
+    if np.ptp(values) == 0:
         return math.nan
-    return float(((values - values.mean()) / spread)[_cells(fixations, values.shape)].mean())
+    return float(((values - values.mean()) / values.std())[_cells(fixations, values.shape)].mean())
 
 
 def gaze_auc(predicted: ArrayLike, fixations: Fixations) -> float:
@@ -104,11 +103,20 @@ def overlap(predicted: ArrayLike, gaze: ArrayLike, *, share: float = 0.2) -> flo
     ----------
     predicted, gaze : array-like of shape (H, W)
     share : float
-        Of the pixels; as many of each map, the first of equal ones.
+        Of the pixels; as many of each map, and those that equal the last of them. Pixels at the map's minimum are never
+        among them, so that a sparse map has fewer.
+
+    Returns
+    -------
+    float
+        NaN where a map is constant.
     """
     if not 0 < share <= 1:
         raise SettingError(f"share is above 0 and at most 1, got {share!r}")
-    a, b = (_strongest(each, share) for each in _pair(predicted, gaze))
+    pair = _pair(predicted, gaze)
+    if any(np.ptp(each) == 0 for each in pair):
+        return math.nan
+    a, b = (_strongest(each, share) for each in pair)
     return float((a & b).sum() / (a | b).sum())
 
 
@@ -135,9 +143,9 @@ def _auc(hits: Array, misses: Array) -> float:
 
 def _strongest(values: Array, share: float) -> Array:
     count = max(1, round(share * values.size))
-    chosen = np.zeros(values.size, dtype=bool)
-    chosen[np.argsort(-values.ravel(), kind="stable")[:count]] = True
-    return chosen.reshape(values.shape)
+    last = np.partition(values.ravel(), values.size - count)[values.size - count]
+    chosen: Array = (values >= last) & (values > values.min())
+    return chosen
 
 
 def _cells(fixations: Fixations, shape: tuple[int, ...]) -> tuple[Array, Array]:

@@ -1,6 +1,7 @@
 """Finds fixations among raw samples, by velocity or by dispersion."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,7 @@ def fixations_by_velocity(
     shortest_s: float = 0.06,
     join_within_s: float = 0.075,
     join_within_deg: float = 0.5,
+    largest_gap_s: float | None = None,
 ) -> Fixations:
     """Fixations are runs of slow samples (I-VT).
 
@@ -35,6 +37,9 @@ def fixations_by_velocity(
         Groups that last less are dropped.
     join_within_s, join_within_deg : float
         Groups not farther apart than both are one.
+    largest_gap_s : float, optional
+        Two samples farther apart in time are not one look, as trackers leave out lost samples; by default three times
+        the usual interval, and at least 0.075 s.
 
     References
     ----------
@@ -44,7 +49,7 @@ def fixations_by_velocity(
     x, y = _in_degrees(samples, pixels_per_degree)
     with np.errstate(invalid="ignore"):
         velocity = np.hypot(np.diff(x), np.diff(y)) / np.diff(samples.time_s)
-        is_slow = velocity <= threshold_deg_s
+        is_slow = (velocity <= threshold_deg_s) & ~_gaps(samples, largest_gap_s)
     groups = [slice(start, stop + 1) for start, stop in _runs(is_slow)]
     joined = _joined(groups, samples.time_s, x, y, join_within_s, join_within_deg)
     return _of_groups(samples, [group for group in joined if _lasts(samples.time_s, group) >= shortest_s])
@@ -56,6 +61,7 @@ def fixations_by_dispersion(
     pixels_per_degree: tuple[float, float],
     dispersion_deg: float = 1.0,
     shortest_s: float = 0.1,
+    largest_gap_s: float | None = None,
 ) -> Fixations:
     """Fixations are windows of samples that lie close together (I-DT).
 
@@ -64,7 +70,7 @@ def fixations_by_dispersion(
 
     Parameters
     ----------
-    samples, pixels_per_degree
+    samples, pixels_per_degree, largest_gap_s
         As in `fixations_by_velocity`.
     dispersion_deg : float
         Largest sum of the two ranges, in degrees.
@@ -78,8 +84,11 @@ def fixations_by_dispersion(
     _positive(dispersion_deg=dispersion_deg, shortest_s=shortest_s)
     x, y = _in_degrees(samples, pixels_per_degree)
     groups: list[slice] = []
+    gaps = _gaps(samples, largest_gap_s)
     for begin, end in _runs(samples.is_seen):
-        groups += _windows(samples.time_s, x, y, begin, end, dispersion_deg, shortest_s)
+        edges = [begin, *(begin + 1 + np.flatnonzero(gaps[begin : end - 1])).tolist(), end]
+        for first, last in pairwise(edges):
+            groups += _windows(samples.time_s, x, y, first, last, dispersion_deg, shortest_s)
     return _of_groups(samples, groups)
 
 
@@ -100,6 +109,16 @@ def _windows(
             stop += 1
         yield slice(start, stop)
         start = stop
+
+
+def _gaps(samples: Samples, largest_gap_s: float | None) -> Array:
+    """Whether a step between two samples takes too long to be one look."""
+    steps = np.diff(samples.time_s)
+    if largest_gap_s is None:
+        largest_gap_s = max(0.075, 3 * float(np.median(steps))) if len(steps) else 0.075
+    _positive(largest_gap_s=largest_gap_s)
+    too_long: Array = steps > largest_gap_s
+    return too_long
 
 
 def _spread(x: Array, y: Array, start: int, stop: int) -> float:

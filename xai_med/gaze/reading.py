@@ -12,16 +12,16 @@ from xai_med.errors import FileFormatError
 from xai_med.gaze.fixations import Fixations, Samples
 
 _FIXATION = {
-    "x": ("x", "start_x", "x_position", "fpogx", "average_x"),
-    "y": ("y", "start_y", "y_position", "fpogy", "average_y"),
-    "duration": ("duration", "duration_s", "fpogd"),
-    "start": ("start", "start_s", "timestamp_start_fixation", "onset", "fpogs"),
+    "x": ("x", "start_x", "x_position", "average_x"),
+    "y": ("y", "start_y", "y_position", "average_y"),
+    "duration": ("duration", "duration_s"),
+    "start": ("start", "start_s", "timestamp_start_fixation", "onset"),
     "end": ("end", "end_s", "timestamp_end_fixation"),
 }
 _SAMPLE = {
     "time": ("time", "time_s", "t", "timestamp", "timestamp_sample"),
-    "x": ("x", "gaze_x", "x_position", "bpogx"),
-    "y": ("y", "gaze_y", "y_position", "bpogy"),
+    "x": ("x", "gaze_x", "x_position"),
+    "y": ("y", "gaze_y", "y_position"),
 }
 
 
@@ -36,7 +36,8 @@ def read_fixations(
         Of a text file whose first line names the columns.
     columns : mapping of str to str, optional
         Which column holds ``"x"``, ``"y"``, ``"duration"``, ``"start"`` or ``"end"``, where their names do not tell.
-        Without a duration it is the end less the start.
+        Without a duration it is the end less the start. Columns that hold shares of the screen, as ``FPOGX`` of
+        Gazepoint and EGD-CXR, are not known on purpose: turn them into pixels first.
     seconds : float
         How long one unit of time is: 1 for seconds, 0.001 for milliseconds. A table does not say, and nothing is
         guessed.

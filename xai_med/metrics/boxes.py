@@ -63,7 +63,8 @@ class BoxRule:
     Parameters
     ----------
     threshold : float or "otsu"
-        Share of the largest value that a pixel must reach; or Otsu's threshold of the map in 256 grey levels.
+        Share of the largest value that a pixel must reach; or Otsu's threshold of the map in 256 grey levels between
+        its extremes.
     of : str
         ``"raw"``: the map as it is. ``"positive"``: without its negative part. ``"range"``: scaled from 0 to 1, where
         an offset of the whole map does not count.
@@ -170,7 +171,7 @@ def _above_otsu(values: Array) -> Array:
     ----------
     Otsu 1979, doi:10.1109/TSMC.1979.4310076.
     """
-    grey = np.floor(255 * np.clip(values, 0, 1)).astype(np.int64)
+    grey = np.floor(255 * _range(values)).astype(np.int64)
     counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
     below = counts.cumsum()
     weighted = (counts * np.arange(256)).cumsum()

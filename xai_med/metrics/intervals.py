@@ -19,7 +19,7 @@ class Estimate:
     mean : float
         Over images where the metric exists; NaN without any.
     low, high : float
-        Of the interval.
+        Of the interval; NaN where there are fewer than two images, or patients, to resample.
     images : int
         Where the metric exists.
     undefined : int
@@ -66,6 +66,8 @@ def mean_with_interval(
     ------
     ShapeError
         Values are not one per image, or groups differ in number.
+    SettingError
+        A setting is out of its range, or a group is NaN.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1:
@@ -75,12 +77,16 @@ def mean_with_interval(
     whose = np.arange(len(numbers)) if groups is None else np.asarray(groups)
     if whose.shape != numbers.shape:
         raise ShapeError(f"{whose.shape} groups were given for {len(numbers)} images")
+    if whose.dtype.kind == "f" and np.isnan(whose).any():
+        raise SettingError("groups holds NaN, which would make one patient of unrelated images; name each")
     exists = ~np.isnan(numbers)
     kept, whose = numbers[exists], whose[exists]
     if not len(kept):
         return Estimate(math.nan, math.nan, math.nan, 0, int((~exists).sum()), level)
     _, which = np.unique(whose, return_inverse=True)
     sums, counts = np.bincount(which, weights=kept), np.bincount(which)
+    if len(sums) < 2:
+        return Estimate(float(kept.mean()), math.nan, math.nan, len(kept), int((~exists).sum()), level)
     drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))

@@ -35,18 +35,22 @@ def iou(predicted: ArrayLike, truth: ArrayLike, *, empty: float = math.nan) -> f
 
 
 def hit(values: ArrayLike, truth: ArrayLike) -> float:
-    """1 where the map's largest value lies in the mask, the first of equal ones; NaN where the mask is empty.
+    """1 where the map's largest value lies in the mask, the first of equal ones.
+
+    NaN where the mask is empty or the map is constant.
 
     References
     ----------
     Saporta et al. 2022 (CheXlocalize), doi:10.1038/s42256-022-00536-x.
     """
     seen, mask = _pair(values, truth)
-    return float(mask.ravel()[int(seen.argmax())]) if mask.any() else math.nan
+    return float(mask.ravel()[int(seen.argmax())]) if mask.any() and np.ptp(seen) > 0 else math.nan
 
 
 def pointing(values: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 15.0) -> float:
-    """1 where the mask lies closer than a tolerance to the map's largest value; NaN where the mask is empty.
+    """1 where the mask lies closer than a tolerance to the map's largest value.
+
+    NaN where the mask is empty or the map is constant.
 
     References
     ----------
@@ -55,7 +59,7 @@ def pointing(values: ArrayLike, truth: ArrayLike, *, tolerance_px: float = 15.0)
     if not tolerance_px > 0:
         raise SettingError(f"tolerance_px is above 0, got {tolerance_px!r}; `hit` has none")
     seen, mask = _pair(values, truth)
-    if not mask.any():
+    if not mask.any() or np.ptp(seen) == 0:
         return math.nan
     point = np.array(np.unravel_index(int(seen.argmax()), seen.shape))
     nearest = np.linalg.norm(np.argwhere(mask) - point, axis=1).min()
@@ -95,7 +99,10 @@ def weighted_mass(values: ArrayLike, truth: ArrayLike) -> float:
 
 
 def rank_accuracy(values: ArrayLike, truth: ArrayLike) -> float:
-    """Share of the mask among as many of the map's strongest pixels, the first of equal ones.
+    """Share of the mask among as many of the map's strongest pixels.
+
+    Of pixels that equal the last of them each counts with its chance to be among them. NaN where the mask is empty or
+    the map is constant.
 
     References
     ----------
@@ -103,10 +110,12 @@ def rank_accuracy(values: ArrayLike, truth: ArrayLike) -> float:
     """
     seen, mask = _pair(values, truth)
     count = int(mask.sum())
-    if not count:
+    if not count or np.ptp(seen) == 0:
         return math.nan
-    strongest = np.argsort(-seen.ravel(), kind="stable")[:count]
-    return float(mask.ravel()[strongest].mean())
+    last = np.partition(seen.ravel(), seen.size - count)[seen.size - count]
+    above, equal = seen > last, seen == last
+    chance = (count - int(above.sum())) / int(equal.sum())
+    return float((mask & above).sum() + chance * (mask & equal).sum()) / count
 
 
 def average_precision(values: ArrayLike, truth: ArrayLike) -> float:

@@ -75,7 +75,7 @@ def compare_groups(
         for method, each in methods.items()
         for region in each.regions
     ]
-    return Comparison(tuple(_corrected(made, plan)), names, plan, _caveats(methods, clusters))
+    return Comparison(tuple(_corrected(made, plan)), names, plan, _caveats(methods, clusters, score))
 
 
 def _groups(labels: Sequence[object], methods: Mapping[str, RegionScores]) -> tuple[Array, tuple[str, str]]:
@@ -100,6 +100,8 @@ def _clusters(groups: Sequence[object], group: Array) -> list[Array]:
     given = np.asarray(groups)
     if given.shape != group.shape:
         raise ShapeError(f"{given.shape} groups were given for {len(group)} images; name one for each")
+    if given.dtype.kind == "f" and np.isnan(given).any():
+        raise SettingError("groups holds NaN, which would make one patient of unrelated images; name each")
     _, which = np.unique(given, return_inverse=True)
     clusters = [np.flatnonzero(which == number) for number in range(which.max() + 1)]
     mixed = [str(given[images[0]]) for images in clusters if len(np.unique(group[images])) > 1]
@@ -129,9 +131,12 @@ def _difference(
     )  # fmt: skip
     if min(counts) < _FEWEST:
         return replace(base, note=f"too few scores for a test: {counts[0]} and {counts[1]}")
+    units = units_of(exists, clusters)
+    patients = [sum(bool(group[unit[0]]) is side for unit in units) for side in (False, True)]
+    if min(patients) < _FEWEST:
+        return replace(base, note=f"too few patients for a test: {patients[0]} and {patients[1]}")
     permutations, resamples, seed = settings
     made = not_made("all scores are equal") if np.ptp(values[exists]) == 0 else TESTS[plan.test](first, second)
-    units = units_of(exists, clusters)
     if clusters is not None and made.name != "none":
         made = permuted(values, group, units, permutations, seed)
     bounds = interval(values, group, units, resamples, seed) if resamples else (math.nan, math.nan)
@@ -164,7 +169,7 @@ def _corrected(made: list[Difference], plan: Protocol) -> list[Difference]:
     ]
 
 
-def _caveats(methods: Mapping[str, RegionScores], clusters: list[Array] | None) -> tuple[str, ...]:
+def _caveats(methods: Mapping[str, RegionScores], clusters: list[Array] | None, score: int) -> tuple[str, ...]:
     """What a reader must know before believing a difference."""
     found = []
     if any(each.kind in ("mean", "sum", "max") for each in methods.values()):
@@ -172,7 +177,7 @@ def _caveats(methods: Mapping[str, RegionScores], clusters: list[Array] | None) 
             "scores in units of the map compare also how strong the maps are as a whole, not only where they lie; "
             "shares and enrichments do not"
         )
-    targets = {name for each in methods.values() for row in each.targets for name in row[:1]}
+    targets = {name for each in methods.values() for row in each.targets for name in row[score : score + 1]}
     if len(targets) > 1:
         found.append(
             f"different classes were explained ({', '.join(sorted(targets)[:5])}): a difference may be of classes, "

@@ -16,6 +16,10 @@ SEVERITY: Mapping[str, float] = MappingProxyType({"absent": 0.0, "mild": 0.333, 
 """Grades as Sümer et al. 2023 count them."""
 
 
+_FEW = 8
+"""Images up to which all orders are tried."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One graded finding of one image.
@@ -124,4 +128,18 @@ def _spearman(scores: np.ndarray, severity: np.ndarray) -> tuple[float, float, s
     if np.ptp(scores) == 0:
         return math.nan, math.nan, "the scores are equal in all images"
     found = stats.spearmanr(scores, severity)
-    return float(found.statistic), float(found.pvalue), ""
+    p_value = found.pvalue if len(scores) > _FEW else _exact(scores, severity)
+    return float(found.statistic), float(p_value), ""
+
+
+def _exact(scores: np.ndarray, severity: np.ndarray) -> float:
+    """Two-sided, over all orders: the usual approximation gives 0 where few images are in perfect order."""
+    ranks, others = (stats.rankdata(values) - (len(values) + 1) / 2 for values in (scores, severity))
+    found = stats.permutation_test(
+        (ranks,),
+        lambda permuted, axis: (permuted * others).sum(axis=axis),
+        permutation_type="pairings",
+        n_resamples=np.inf,
+        vectorized=True,
+    )
+    return float(found.pvalue)

@@ -151,7 +151,7 @@ def from_masks(masks: Mapping[str, ArrayLike], *, overlap: Overlap = "keep", not
     ShapeError
         Masks of different shapes.
     """
-    arrays = [_as_mask(mask, name) for name, mask in masks.items()]
+    arrays = [as_mask(mask, name) for name, mask in masks.items()]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
         raise ShapeError(f"the masks have different shapes: {', '.join(map(str, sorted(shapes)))}")
@@ -201,14 +201,26 @@ def from_labels(image: ArrayLike, names: Mapping[int, str], *, note: str = "") -
     ------
     DtypeError
         The image does not hold whole numbers.
+    RegionError
+        Two labels have one name.
     """
+    twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
+    if twice:
+        raise RegionError(f"{twice[0]!r} names several labels; give each its own name, or unite them in the image")
     labels = np.asarray(image)
     if labels.dtype.kind not in "iub":
         raise DtypeError(f"a label image holds whole numbers, got {labels.dtype}")
     return from_masks({name: labels == label for label, name in names.items()}, note=note)
 
 
-def _as_mask(mask: ArrayLike, name: str) -> Array:
+def as_mask(mask: ArrayLike, name: str) -> Array:
+    """A mask from booleans, or from numbers of which 0 is outside and one other value inside.
+
+    Raises
+    ------
+    DtypeError, RegionError
+        It is neither.
+    """
     array = np.asarray(mask)
     if array.dtype.kind not in "buif":
         raise DtypeError(f"the mask of {name!r} must hold booleans or numbers, got {array.dtype}")

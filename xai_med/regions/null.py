@@ -79,7 +79,9 @@ def chance_level(
     """Score the same masks at random places, as a null for where a map lies.
 
     All masks of an image are shifted together, cyclically along every axis, so that their areas, shapes and distances
-    stay. An enrichment that such masks reach as well says nothing of anatomy: maps are often strongest in the middle.
+    stay. On average that is an even spread, an enrichment of 1; its scatter says how far from 1 such masks get by
+    chance. It does not know that maps, and hearts, are often in the middle: for that score a map of the middle
+    (`xai_med.gaze.centre_map`) by the same regions.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """How much of a map lies in each region."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xai_med._spreadsheet import literal
 from xai_med.backend.tensors import Array
 from xai_med.errors import RegionError, SettingError, ShapeError
 from xai_med.maps.finite import finite_floats
@@ -50,8 +52,8 @@ class RegionScores:
         Per image the K explained classes.
     area_shares : ndarray of shape (N, R)
         Share of the image that each region covers.
-    note : str
-        Of the regions.
+    notes : tuple of str
+        Of each image's regions, such as that they come from a template.
     """
 
     values: Array
@@ -60,7 +62,7 @@ class RegionScores:
     regions: tuple[str, ...]
     targets: tuple[tuple[str, ...], ...]
     area_shares: Array
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("values", "area_shares"):
@@ -74,6 +76,15 @@ class RegionScores:
         return (
             f"<RegionScores {self.kind} ({self.sign}) of {', '.join(self.regions)} for {len(self.values)} images"
             f"{f'; {missing} do not exist' if missing else ''}>"
+        )
+
+    @property
+    def note(self) -> str:
+        """What a reader must know of the regions; with how many images it holds for, where not for all."""
+        counts = Counter(note for note in self.notes if note)
+        images = len(self.values)
+        return "; ".join(
+            note if count == images else f"{note} ({count} of {images} images)" for note, count in counts.items()
         )
 
     def reason(self, image: int, region: str, *, score: int = 0) -> str:
@@ -123,16 +134,19 @@ class RegionScores:
                 "score": float(self.values[n, k, r]),
                 "area_share": float(self.area_shares[n, r]),
                 "reason": self.reason(n, name, score=k),
+                "note": self.notes[n] if self.notes else "",
             }
 
     def to_csv(self, path: str | PathLike[str]) -> Path:
-        """Write `rows` to a file and return its path."""
+        """Write `rows` to a file and return its path; names that a spreadsheet would run get an apostrophe."""
         path = Path(path)
         rows = list(self.rows())
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(
+                {key: literal(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+            )
         return path
 
 
@@ -187,7 +201,7 @@ def score_regions(
         regions=each[0].names,
         targets=targets,
         area_shares=masks.mean(axis=2),
-        note=each[0].note,
+        notes=tuple(one.note for one in each),
     )
 
 

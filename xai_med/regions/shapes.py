@@ -111,6 +111,8 @@ def polygons(space: Sequence[int], outlines: Mapping[str, ArrayLike], *, overlap
     ------
     ShapeError
         An outline is not (P, 2) with at least three corners.
+    RegionError
+        A corner is NaN, or lies outside of the image.
     """
     height, width = _two_axes(space)
     masks = {
@@ -123,6 +125,14 @@ def _inside(corners: Array, height: int, width: int, name: str) -> Array:
     """Even-odd rule: a point is inside where a ray to the right crosses the outline an odd number of times."""
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise ShapeError(f"the outline {name!r} must be (P, 2) with at least three corners, got {corners.shape}")
+    if not np.isfinite(corners).all():
+        raise RegionError(f"the outline {name!r} has a corner that is NaN or infinite")
+    if (corners < 0).any() or (corners > (width, height)).any():
+        far = corners[((corners < 0) | (corners > (width, height))).any(axis=1)][0]
+        raise RegionError(
+            f"the outline {name!r} has a corner at ({far[0]:g}, {far[1]:g}), outside of an image of {width} x {height} "
+            f"(width x height); was it drawn on another size?"
+        )
     y, x = np.arange(height)[:, None] + 0.5, np.arange(width)[None] + 0.5
     inside = np.zeros((height, width), dtype=bool)
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):

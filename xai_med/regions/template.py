@@ -7,7 +7,7 @@ import numpy as np
 
 from xai_med.backend.tensors import Array
 from xai_med.errors import RegionError, ShapeError
-from xai_med.regions.masks import Regions
+from xai_med.regions.masks import Regions, as_mask
 from xai_med.regions.shapes import polygons
 
 NOTE = "from a template of a frontal chest radiograph, not from this image; approximate"
@@ -72,7 +72,7 @@ def aligned_template(right_lung: Array, left_lung: Array) -> Regions:
     RegionError
         A mask is empty, or the lungs lie the wrong way round.
     """
-    right, left = np.asarray(right_lung, dtype=bool), np.asarray(left_lung, dtype=bool)
+    right, left = as_mask(right_lung, "right lung"), as_mask(left_lung, "left lung")
     if right.shape != left.shape or right.ndim != 2:
         raise ShapeError(f"the lungs' masks must be (H, W) of one size, got {right.shape} and {left.shape}")
     for side, mask in (("right", right), ("left", left)):
@@ -101,7 +101,7 @@ def split_lungs(lungs: Array) -> tuple[Array, Array]:
     """
     from scipy import ndimage
 
-    parts, count = ndimage.label(np.asarray(lungs, dtype=bool))
+    parts, count = ndimage.label(as_mask(lungs, "lungs"))
     sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
     order = np.argsort(sizes)[::-1][:2] + 1
     if count < 2 or sizes[order[1] - 1] < 0.2 * sizes[order[0] - 1]:

@@ -6,6 +6,7 @@
   const tables = { signed: bytes(data.tables.signed), unsigned: bytes(data.tables.unsigned) };
   const canvases = [at("original"), at("overlay")];
   const state = { image: 0, method: 0, klass: 0, x: null, y: null };
+  const hint = at("value").textContent;
   let grey = null;
   let shown = null;
   let latest = 0;
@@ -129,6 +130,7 @@
     state.klass = Math.min(state.klass, view().classes.length - 1);
     state.x = null;
     state.y = null;
+    at("value").textContent = hint;
     options(at("method"), views.map((each) => each.words), state.method);
     options(at("class"), view().classes.map((each) => each.caption), state.klass);
     for (const button of at("images").children) {
