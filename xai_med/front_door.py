@@ -17,10 +17,11 @@ from xai_med.logits import OutputChoice
 from xai_med.maps.finite import count_non_finite
 from xai_med.maps.resize import resize
 from xai_med.method import Method
+from xai_med.portions import explain_images
 from xai_med.registry import find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
-from xai_med.singly import explain_images
 from xai_med.target_words import as_target
+from xai_med.targets import All
 from xai_med.verification import verified
 
 _MOST_CLASSES_BY_DEFAULT = 20  # methods that compare all classes ask before they compare a thousand
@@ -97,7 +98,7 @@ def explain(
         found = chosen(one, settings)
         return verified(chosen, one, found, settings) if verify else found
 
-    attribution = explain_images(run, request)
+    attribution = explain_images(run, request, cells_at_once=None if verify else chosen.cells_at_once)
     tensors = request.network.tensors
     maps = tensors.to_numpy(attribution.maps)
     if maps.ndim != 2 + len(request.space):
@@ -171,7 +172,7 @@ def attribute(
     if differentiable and dtype is not None:
         raise SettingError("dtype= computes on a copy of the model, whose parameters are not the caller's")
     asked = replace(request, differentiable=differentiable)
-    return explain_images(lambda one: chosen(one, settings), asked).values
+    return explain_images(lambda one: chosen(one, settings), asked, cells_at_once=chosen.cells_at_once).values
 
 
 def _request(
@@ -211,7 +212,7 @@ def _request(
     request = Request(
         network=network,
         batch=batch,
-        target=_Bounded(asked) if target is None and chosen.default_target == "all" else asked,
+        target=_Bounded() if target is None and chosen.default_target == "all" else asked,
         layer=layer,
         output=output,
         class_names=None if class_names is None else tuple(str(name) for name in class_names),
@@ -223,11 +224,8 @@ def _request(
     return chosen, request, found, inventory
 
 
-class _Bounded:
+class _Bounded(All):
     """All classes where no target was given, but not by the hundred."""
-
-    def __init__(self, target: Any) -> None:
-        self._target = target
 
     def select(self, context: Any) -> Any:
         """Select all classes of a model with few."""
@@ -236,7 +234,7 @@ class _Bounded:
                 f"the model has {context.classes} classes; name the ones to compare with target=Classes(...), "
                 f"or say target='all'"
             )
-        return self._target.select(context)
+        return super().select(context)
 
 
 def _check_images(x: Any) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Verification: TypeAlias = Callable[[Request, Attribution, Mapping[str, Any]], Sequence[Check]]
 
 
+CELLS_AT_ONCE = 32 * 224 * 224
+"""Of methods that pull every class back to the input; measured on DenseNet-121 and ResNets (docs/performance.md)."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A registered method.
@@ -38,6 +42,9 @@ class Method:
     verification : callable or None
         ``verification(request, attribution, settings) -> checks``: independent numbers for ``verify=True``, beside
         those that every method gets; it raises `IdentityError` where the result is wrong.
+    cells_at_once : int or None
+        Most values of maps, images times classes times pixels, that are worth computing at once: beyond, activations
+        leave the processor's caches, each image takes longer, and memory grows. None: the whole batch, always.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Method:
     needs: str = ""
     default_target: str = "predicted"
     verification: "Verification | None" = None
+    cells_at_once: int | None = None
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

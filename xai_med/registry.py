@@ -52,6 +52,7 @@ def register_method(
     needs: str = "",
     default_target: str = "predicted",
     verification: "Verification | None" = None,
+    cells_at_once: int | None = None,
 ) -> "Callable[[Callable[..., Attribution]], Method]":
     """Make a function a method, under a name.
 
@@ -67,6 +68,8 @@ def register_method(
         ``"predicted"`` or ``"all"``.
     verification : callable
         Independent checks for ``verify=True`` (see `Method`).
+    cells_at_once : int
+        Of methods that pull every class back to the input (see `Method`).
 
     Raises
     ------
@@ -75,7 +78,7 @@ def register_method(
     """
 
     def decorate(function: "Callable[..., Attribution]") -> Method:
-        method = Method(name, function, source, cost, needs, default_target, verification)
+        method = Method(name, function, source, cost, needs, default_target, verification, cells_at_once)
         _register(METHODS, name, method, owner=f"{function.__module__}:{function.__qualname__}")
         return method
 

@@ -283,11 +283,19 @@ FAULTS = (
     ),
     Fault(
         "images_mixed_one_by_one",
-        "xai_med/singly.py",
-        "take(request.batch, [number], 0)",
-        "take(request.batch, [0], 0)",
+        "xai_med/portions.py",
+        "take(request.batch, list(range(start, stop)), 0)",
+        "take(request.batch, list(range(stop - start)), 0)",
         "each image of a batch that mixes is explained by itself",
         ("tests/test_adversarial_torch.py",),
+    ),
+    Fault(
+        "targets_of_a_portion_lost",
+        "xai_med/portions.py",
+        "PerImage(target.names[start:stop])",
+        "PerImage(target.names[: stop - start])",
+        "each image of a portion keeps its own target",
+        ("tests/test_portions.py",),
     ),
     Fault(
         "axes_of_a_permutation_lost",

@@ -19,6 +19,7 @@ from xai_med.checks import Check, unmeasured
 from xai_med.errors import NotApplicableError, SettingError
 from xai_med.maps.activation import class_activation_map
 from xai_med.maps.dominance import dominance
+from xai_med.method import CELLS_AT_ONCE
 from xai_med.methods.lrp import refuse_uncovered
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Explained, Request
@@ -78,6 +79,7 @@ def verify_clear(request: Request, attribution: Attribution, settings: Mapping[s
     cost="one forward pass, and per class one pullback to the input",
     needs="several classes; a ReLU network for relu= other than 'mask'",
     verification=verify_clear,
+    cells_at_once=CELLS_AT_ONCE,
 )
 def clear(
     request: Request,

@@ -11,6 +11,7 @@ from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Tensor, Tensors, precision, shape_of
 from xai_med.checks import Check
 from xai_med.errors import SettingError
+from xai_med.method import CELLS_AT_ONCE
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 from xai_med.verification import Claim, agreement_check, in_double, score_at_input, slope_checks
@@ -53,6 +54,7 @@ def verify_gradient(request: Request, attribution: Attribution, settings: Mappin
     cost="one forward pass, and per class one pullback to the input",
     needs="a differentiable model",
     verification=verify_gradient,
+    cells_at_once=CELLS_AT_ONCE,
 )
 def gradient(request: Request, *, read_out: str = "max_abs") -> Attribution:
     """Take the gradient of the score with respect to the input.

@@ -12,6 +12,7 @@ from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Array, precision
 from xai_med.checks import Check
 from xai_med.errors import NotApplicableError, SettingError, UnsupportedOperationError
+from xai_med.method import CELLS_AT_ONCE
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 from xai_med.rules import COMPOSITES, Composite, counted, operations_check
@@ -57,6 +58,7 @@ def verify_lrp(request: Request, attribution: Attribution, settings: Mapping[str
     cost="about two forward passes, and per class one pullback to the input",
     needs="a rule for every operation on the way",
     verification=verify_lrp,
+    cells_at_once=CELLS_AT_ONCE,
 )
 def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilon: float = _EPSILON) -> Attribution:
     """Hand the logit back to the pixels, layer by layer, by conservative rules.

@@ -1,0 +1,164 @@
+"""Explains a batch in portions: one image at a time where a model mixes images, a few where maps are many."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xai_med.backend.tensors import Tensors, shape_of
+from xai_med.checks import Check
+from xai_med.errors import NotApplicableError
+from xai_med.request import Attribution, Explained, MixedImagesError, Request
+from xai_med.selection import Selection
+from xai_med.targets import All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign, Target
+
+_SEPARABLE = (All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign)
+"""Targets that mean the same for some images of a batch; a function of the output may hold numbers of all."""
+
+_CLASSES_EXPECTED = 16
+"""Assumed of a model until its output was seen."""
+
+
+def explain_images(
+    run: Callable[[Request], Attribution], request: Request, *, cells_at_once: int | None = None
+) -> Attribution:
+    """Run a method on the whole batch, in portions, or image by image where the model mixes images.
+
+    Parameters
+    ----------
+    run : callable
+        The method.
+    request : Request
+        For a batch.
+    cells_at_once : int, optional
+        See `Method`.
+    """
+    images = shape_of(request.batch)[0]
+    if request.differentiable or not _is_separable(request.target, images, len(request.space)):
+        cells_at_once = None
+    size, why = _portion(request, cells_at_once, _expected(request.target)), ""
+    parts: list[Attribution] = []
+    done = 0
+    while done < images:
+        stop = min(done + size, images)
+        try:
+            found = _whole(run(_of_images(request, done, stop)), stop - done)
+        except MixedImagesError as mixed:
+            if size == 1:
+                raise
+            size, why, parts, done = 1, str(mixed), [], 0  # what was explained together before was mixed too
+            continue
+        parts.append(found)
+        done = stop
+        if not why:
+            size = _portion(request, cells_at_once, found.explained.selection.scores.shape[1])
+    if len(parts) == 1 and not why:
+        return parts[0]
+    return _joined(parts, request.network.tensors, why)
+
+
+def _is_separable(target: Target, images: int, space: int) -> bool:
+    """Whether some images can be explained without the others; a wrong number of targets the method refuses."""
+    if isinstance(target, PerImage):
+        return len(target.names) == images
+    if isinstance(target, Mask) and np.ndim(target.mask) == space + 1:
+        return len(np.asarray(target.mask)) == images
+    return isinstance(target, _SEPARABLE)
+
+
+def _portion(request: Request, cells_at_once: int | None, classes: int) -> int:
+    """How many images to explain together."""
+    images = shape_of(request.batch)[0]
+    if cells_at_once is None:
+        return images
+    return max(1, min(images, cells_at_once // (max(classes, 1) * math.prod(request.space))))
+
+
+def _expected(target: Target) -> int:
+    """How many maps of each image are asked for."""
+    if isinstance(target, All):
+        return _CLASSES_EXPECTED
+    if isinstance(target, Classes):
+        return len(target.names)
+    if isinstance(target, PerImage):
+        return max((len(row) for row in target.names if isinstance(row, list | tuple | np.ndarray)), default=1)
+    return 1
+
+
+def _whole(found: Attribution, images: int) -> Attribution:
+    """Refuse maps that are not one set per image, as where a model folds several views into the batch."""
+    for given in (shape_of(found.values), shape_of(found.maps)):
+        if given[:2] != (images, found.explained.selection.scores.shape[1]):
+            raise NotApplicableError(
+                f"the layer holds features of {given[0]} images for {images} given: the model folds several views of "
+                f"an image into the batch; explain one view, or use method='gradient'"
+            )
+    return found
+
+
+def _of_images(request: Request, start: int, stop: int) -> Request:
+    if stop - start == shape_of(request.batch)[0]:
+        return request
+    batch = request.network.tensors.take(request.batch, list(range(start, stop)), 0)
+    return replace(request, batch=batch, target=_target_of(request.target, start, stop, len(request.space)))
+
+
+def _target_of(target: Target, start: int, stop: int, space: int) -> Target:
+    if isinstance(target, PerImage):
+        return PerImage(target.names[start:stop])
+    if isinstance(target, Mask) and np.ndim(target.mask) == space + 1:
+        return Mask(target.name, np.asarray(target.mask)[start:stop])
+    return target
+
+
+def _joined(parts: list[Attribution], tensors: Tensors, why: str) -> Attribution:
+    def along_images(read: Callable[[Attribution], Any]) -> Any:
+        return np.concatenate([read(part) for part in parts])
+
+    first = parts[0].explained
+    coefficients = None
+    if first.selection.coefficients is not None:
+        coefficients = along_images(lambda part: part.explained.selection.coefficients)
+    selection = Selection(
+        outputs=first.selection.outputs,
+        cotangents=(),
+        scores=along_images(lambda part: part.explained.selection.scores),
+        labels=tuple(row for part in parts for row in part.explained.selection.labels),
+        indices=along_images(lambda part: part.explained.selection.indices),
+        coefficients=coefficients,
+    )
+    explained: Explained = replace(
+        first, selection=selection, all_logits=along_images(lambda part: part.explained.all_logits)
+    )
+    return replace(
+        parts[0],
+        values=tensors.concatenate([part.values for part in parts], 0),
+        maps=tensors.concatenate([part.maps for part in parts], 0),
+        explained=explained,
+        checks=(*_joined_checks(parts), *_said(parts, why)),
+        extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
+    )
+
+
+def _said(parts: list[Attribution], why: str) -> tuple[Check, ...]:
+    return (Check("images explained one at a time", float(len(parts)), note=why, key="one_by_one"),) if why else ()
+
+
+def _joined_checks(parts: list[Attribution]) -> tuple[Check, ...]:
+    """Counts are added up, of deviations the worst stays; what could not be measured for one image stays so."""
+    by_key: dict[str, list[Check]] = {}
+    for part in parts:
+        for check in part.checks:
+            by_key.setdefault(check.key, []).append(check)
+    return tuple(_added(same) if same[0].is_count else max(same, key=_badness) for same in by_key.values())
+
+
+def _added(same: list[Check]) -> Check:
+    known = [check.out_of for check in same if check.out_of is not None]
+    return replace(same[0], value=sum(check.value for check in same), out_of=sum(known) if known else None)
+
+
+def _badness(check: Check) -> tuple[bool, float]:
+    return (not check.is_measured, abs(check.value))
