@@ -50,7 +50,7 @@ def explain_images(
                 raise
             size, why, parts, done = 1, str(mixed), [], 0  # what was explained together before was mixed too
             continue
-        parts.append(found)
+        parts.append(found if stop - done == images else _released(found, request.network.tensors))
         done = stop
         if not why:
             size = _portion(request, cells_at_once, found.explained.selection.scores.shape[1])
@@ -111,6 +111,15 @@ def _target_of(target: Target, start: int, stop: int, space: int) -> Target:
     if isinstance(target, Mask) and np.ndim(target.mask) == space + 1:
         return Mask(target.name, np.asarray(target.mask)[start:stop])
     return target
+
+
+def _released(found: Attribution, tensors: Tensors) -> Attribution:
+    """Without the graph of derivatives, which keeps all activations of the portion."""
+    explained = found.explained
+    logits = replace(explained.logits, values=tensors.stop_gradient(explained.logits.values))
+    outputs = tensors.stop_gradient(explained.selection.outputs)
+    selection = replace(explained.selection, outputs=outputs, cotangents=())
+    return replace(found, explained=replace(explained, logits=logits, selection=selection))
 
 
 def _joined(parts: list[Attribution], tensors: Tensors, why: str) -> Attribution:
