@@ -124,3 +124,25 @@ def test_verification_looks_at_the_whole_batch(network, portions):
     sizes = portions(1)
     explain(model, x[:2], method="gradient", target=0, verify=True)
     assert sizes[0] == 2
+
+
+def test_portions_do_not_keep_each_others_graph_of_derivatives(network, portions, monkeypatch):
+    from xai_med import portions as module
+
+    kept = []
+    joined = module._joined
+
+    def noted(parts, tensors, why):
+        kept.extend(part.explained for part in parts)
+        return joined(parts, tensors, why)
+
+    monkeypatch.setattr(module, "_joined", noted)
+    model, x = network
+    portions(1)
+    explain(model, x, method="gradient", target="all")
+    assert len(kept) == IMAGES
+    for explained in kept:
+        for tensor in (explained.selection.outputs, explained.logits.values):
+            assert getattr(tensor, "grad_fn", None) is None
+            assert not getattr(tensor, "requires_grad", False)
+        assert explained.selection.cotangents == ()

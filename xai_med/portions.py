@@ -44,19 +44,25 @@ def explain_images(
     while done < images:
         stop = min(done + size, images)
         try:
-            found = _whole(run(_of_images(request, done, stop)), stop - done)
+            parts.append(_explained(run, request, done, stop))
         except MixedImagesError as mixed:
             if size == 1:
                 raise
             size, why, parts, done = 1, str(mixed), [], 0  # what was explained together before was mixed too
             continue
-        parts.append(found if stop - done == images else _released(found, request.network.tensors))
         done = stop
         if not why:
-            size = _portion(request, cells_at_once, found.explained.selection.scores.shape[1])
+            size = _portion(request, cells_at_once, parts[-1].explained.count)
     if len(parts) == 1 and not why:
         return parts[0]
     return _joined(parts, request.network.tensors, why)
+
+
+def _explained(run: Callable[[Request], Attribution], request: Request, start: int, stop: int) -> Attribution:
+    """One portion; when this returns, its activations are gone before those of the next one are made."""
+    found = _whole(run(_of_images(request, start, stop)), stop - start)
+    is_all = stop - start == shape_of(request.batch)[0]
+    return found if is_all else _released(found, request.network.tensors)
 
 
 def _is_separable(target: Target, images: int, space: int) -> bool:
