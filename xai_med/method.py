@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Verification: TypeAlias = Callable[[Request, Attribution, Mapping[str, Any]], Sequence[Check]]
 
 
-CELLS_AT_ONCE = 32 * 224 * 224
+CELLS_AT_ONCE = 24 * 224 * 224
 """Of methods that pull every class back to the input; measured on DenseNet-121 and ResNets (docs/performance.md)."""
 
 
