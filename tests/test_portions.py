@@ -85,7 +85,28 @@ def test_a_portion_is_one_image_where_a_single_one_has_too_many_maps(network, po
     model, x = network
     sizes = portions(1)
     explain(model, x, method="gradient", target="all")
-    assert sizes == [1] * IMAGES
+    assert sizes == [2, *[1] * (IMAGES - 2)]
+
+
+def test_a_model_that_mixes_images_is_told_of_in_portions_too(portions):
+    torch = pytest.importorskip("torch")
+
+    class Centred(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.head = torch.nn.Conv2d(1, 4, 3), torch.nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = self.conv(x).relu()
+            return self.head((x - x.mean(0, keepdim=True)).relu().mean((2, 3)) + x.mean((2, 3)))
+
+    x = torch.randn(4, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    expected = explain(Centred(), x, method="gradient", target="all")
+    portions(1)
+    found = explain(Centred(), x, method="gradient", target="all")
+    assert found.check("one_by_one").value == expected.check("one_by_one").value == 4
+    np.testing.assert_array_equal(found.maps, expected.maps)
 
 
 def test_small_images_are_explained_at_once(network, portions):
@@ -140,7 +161,7 @@ def test_portions_do_not_keep_each_others_graph_of_derivatives(network, portions
     model, x = network
     portions(1)
     explain(model, x, method="gradient", target="all")
-    assert len(kept) == IMAGES
+    assert len(kept) == IMAGES - 1
     for explained in kept:
         for tensor in (explained.selection.outputs, explained.logits.values):
             assert getattr(tensor, "grad_fn", None) is None

@@ -38,7 +38,8 @@ def explain_images(
     images = shape_of(request.batch)[0]
     if request.differentiable or not _is_separable(request.target, images, len(request.space)):
         cells_at_once = None
-    size, why = _portion(request, cells_at_once, _expected(request.target)), ""
+    size, why = max(_portion(request, cells_at_once, _expected(request.target)), min(2, images)), ""
+    # two at least, else a model that mixes images would not be noticed, and not be told of
     parts: list[Attribution] = []
     done = 0
     while done < images:
