@@ -85,7 +85,7 @@ def test_a_portion_is_one_image_where_a_single_one_has_too_many_maps(network, po
     model, x = network
     sizes = portions(1)
     explain(model, x, method="gradient", target="all")
-    assert sizes == [2, *[1] * (IMAGES - 2)]
+    assert sizes == [1] * IMAGES
 
 
 def test_a_model_that_mixes_images_is_told_of_in_portions_too(portions):
@@ -129,6 +129,16 @@ def test_a_function_of_the_output_sees_the_whole_batch(network, portions):
     assert found.maps.shape[0] == IMAGES
 
 
+def test_a_subclass_of_a_target_sees_the_whole_batch(network, portions):
+    class Own(Classes):
+        pass
+
+    model, x = network
+    sizes = portions(1)
+    explain(model, x, method="gradient", target=Own(0, 1))
+    assert sizes == [IMAGES]
+
+
 @pytest.mark.parametrize("wrong", [[0, 1], [0] * 9])
 def test_a_wrong_number_of_targets_is_refused_as_before(wrong, network, portions):
     model, x = network
@@ -161,7 +171,7 @@ def test_portions_do_not_keep_each_others_graph_of_derivatives(network, portions
     model, x = network
     portions(1)
     explain(model, x, method="gradient", target="all")
-    assert len(kept) == IMAGES - 1
+    assert len(kept) == IMAGES
     for explained in kept:
         for tensor in (explained.selection.outputs, explained.logits.values):
             assert getattr(tensor, "grad_fn", None) is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Tensors, shape_of
 from xai_med.checks import Check
 from xai_med.errors import NotApplicableError
@@ -15,7 +16,8 @@ from xai_med.selection import Selection
 from xai_med.targets import All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign, Target
 
 _SEPARABLE = (All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign)
-"""Targets that mean the same for some images of a batch; a function of the output may hold numbers of all."""
+"""Targets that mean the same for some images of a batch; a function of the output may hold numbers of all, and so
+may a caller's subclass of one of these."""
 
 _CLASSES_EXPECTED = 16
 """Assumed of a model until its output was seen."""
@@ -38,8 +40,9 @@ def explain_images(
     images = shape_of(request.batch)[0]
     if request.differentiable or not _is_separable(request.target, images, len(request.space)):
         cells_at_once = None
-    size, why = max(_portion(request, cells_at_once, _expected(request.target)), min(2, images)), ""
-    # two at least, else a model that mixes images would not be noticed, and not be told of
+    size, why = _portion(request, cells_at_once, _expected(request.target)), ""
+    if size == 1 < images:
+        why = _why_mixed(_of_images(request, 0, 2))  # in portions of one it would not be noticed, and not be told of
     parts: list[Attribution] = []
     done = 0
     while done < images:
@@ -59,6 +62,16 @@ def explain_images(
     return _joined(parts, request.network.tensors, why)
 
 
+def _why_mixed(two: Request) -> str:
+    """What in the model mixes the images of a batch, if anything does: one forward pass, and no derivatives."""
+    with two.network.trace(two.batch, start=AtInput()) as trace:
+        try:
+            two.explained(trace)
+        except MixedImagesError as mixed:
+            return str(mixed)
+    return ""
+
+
 def _explained(run: Callable[[Request], Attribution], request: Request, start: int, stop: int) -> Attribution:
     """One portion; when this returns, its activations are gone before those of the next one are made."""
     found = _whole(run(_of_images(request, start, stop)), stop - start)
@@ -68,11 +81,13 @@ def _explained(run: Callable[[Request], Attribution], request: Request, start: i
 
 def _is_separable(target: Target, images: int, space: int) -> bool:
     """Whether some images can be explained without the others; a wrong number of targets the method refuses."""
+    if type(target) not in _SEPARABLE:
+        return False
     if isinstance(target, PerImage):
         return len(target.names) == images
     if isinstance(target, Mask) and np.ndim(target.mask) == space + 1:
         return len(np.asarray(target.mask)) == images
-    return isinstance(target, _SEPARABLE)
+    return True
 
 
 def _portion(request: Request, cells_at_once: int | None, classes: int) -> int:
