@@ -120,3 +120,24 @@ def test_what_does_not_fit_is_refused():
         attention_loss(PREDICTED, GAZE, tensors=NUMPY, distance="l1")
     with pytest.raises(ShapeError, match="available names"):
         attention_loss(PREDICTED, GAZE, tensors=NUMPY, available=[True, True])
+
+
+@pytest.mark.parametrize("name", ["amax", "amin"])
+def test_derivatives_of_an_extreme_are_shared_by_all_that_are_equal(name, backend):
+    values = np.array([[[3.0, 1.0, 3.0], [0.0, 2.0, 0.0]]])
+    tensors = backend.tensors
+    if backend.name == "torch":
+        torch = pytest.importorskip("torch")
+        x = torch.tensor(values, requires_grad=True)
+    else:
+        paddle = pytest.importorskip("paddle")
+        x = paddle.to_tensor(values, stop_gradient=False)
+    for axes, keep in (((1, 2), True), ((2,), False)):
+        found = getattr(tensors, name)(x, axes, keep=keep)
+        expected = getattr(np, name)(values, axis=axes, keepdims=keep)
+        np.testing.assert_array_equal(tensors.to_numpy(found), expected)
+        (7.0 * found.sum()).backward()
+        kept = getattr(np, name)(values, axis=axes, keepdims=True)
+        holds = values == kept
+        np.testing.assert_allclose(tensors.to_numpy(x.grad), 7 * holds / holds.sum(axis=axes, keepdims=True))
+        x.grad.zero_() if backend.name == "torch" else x.clear_gradient()
