@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from examples.chexnet.__main__ import main as chexnet  # noqa: E402
+from examples.clear.__main__ import main as clear  # noqa: E402
 from examples.lung_study.__main__ import main as lung_study  # noqa: E402
 from xai_med.demo.network import demo_blueprint  # noqa: E402
 from xai_med.demo.phantoms import phantoms  # noqa: E402
@@ -98,6 +99,12 @@ def localisation(folder: Path) -> Path:
     return folder / "localisation.png"
 
 
+def clear_grades(folder: Path) -> Path:
+    """A drawn photograph of each grade, with the region that speaks most for it."""
+    clear(["grades", "--output", str(folder)])
+    return folder / "grades.png"
+
+
 def page(folder: Path) -> Path:
     """The page in a browser, as a user sees it."""
     from playwright.sync_api import sync_playwright
@@ -130,6 +137,7 @@ PICTURES = {
     "chexnet.png": montage,
     "gaze.png": gaze,
     "localisation.png": localisation,
+    "clear_grades.png": clear_grades,
     "page.png": page,
 }
 

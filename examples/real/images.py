@@ -2,11 +2,13 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from examples.real.models import statement
 from xai_med.backend.tensors import Array
@@ -64,6 +66,42 @@ def haemorrhage_patches(data: Path) -> tuple[Array, Array, Array]:
         pixels, labels, masks = (archive[name] for name in ("images", "labels", "haemorrhage_masks"))
     images = _normalised(pixels.transpose(0, 3, 1, 2), statement(data, "haemorrhage_vgg64"))
     return images, labels.astype(int), masks
+
+
+@dataclass(frozen=True, eq=False)
+class FundusPhotographs:
+    """Whole photographs, at a quarter of their size.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the files.
+    colours : ndarray of shape (N, 712, 1072, 3), uint8
+    images : ndarray of shape (N, 3, 712, 1072), float32
+        Contrast enhanced and normalised as for the network of haemorrhages.
+    masks : ndarray of shape (N, 712, 1072), bool
+        Where haemorrhages are.
+    """
+
+    names: tuple[str, ...]
+    colours: Array
+    images: Array
+    masks: Array
+
+
+def fundus_photographs(data: Path) -> FundusPhotographs:
+    """Three photographs with haemorrhages and two of healthy eyes."""
+    folder = data / "fundus"
+    lesions = {row["image"]: row["mask"] for row in _table(folder / "lesions.csv") if row["lesion"] == "haemorrhages"}
+    names = (*lesions, *(row["image"] for row in _table(folder / "grades.csv")))
+    colours = np.stack([_quarter(folder / name, "RGB") for name in names])
+    masks = np.zeros(colours.shape[:3], bool)
+    for number, mask in enumerate(lesions.values()):
+        masks[number] = _quarter(folder / mask, "L") >= 128
+    blurred = ndimage.gaussian_filter(colours.astype(np.float64), (0, 14, 14, 0), mode="mirror")
+    enhanced = np.clip(np.rint(4 * (colours - blurred) + 128), 0, 255)  # Graham 2015
+    images = _normalised(enhanced.transpose(0, 3, 1, 2), statement(data, "haemorrhage_vgg64"))
+    return FundusPhotographs(names, colours, images, masks)
 
 
 def boxed_radiographs(data: Path, model: str, side: int) -> tuple[Array, tuple[str, ...], Array]:
@@ -128,6 +166,11 @@ def _grey(path: Path, side: int) -> Array:
     """Averaged down to a square, 0 to 255."""
     with Image.open(path) as image:
         return np.asarray(image.convert("L").resize((side, side), Image.Resampling.BOX))
+
+
+def _quarter(path: Path, mode: str) -> Array:
+    with Image.open(path) as image:
+        return np.asarray(image.convert(mode).resize((image.width // 4, image.height // 4), Image.Resampling.BOX))
 
 
 def _normalised(pixels: Array, stated: Any) -> Array:

@@ -1,0 +1,1 @@
+"""Training with radiologists' gaze, on phantoms with a marker that gives the answer away."""
