@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
+import pytest
 from zoo.stubs import define_torchvision_operators
 
 Classes: TypeAlias = int | Sequence[int]
@@ -18,6 +19,27 @@ def zennit() -> Any:
     """Import zennit, which imports torchvision."""
     define_torchvision_operators()
     return importlib.import_module("zennit")
+
+
+def grad_cam_library() -> Any:
+    """Import pytorch-grad-cam, which imports torchvision; skips where it is not installed."""
+    define_torchvision_operators()
+    return pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed")
+
+
+def grad_cam_relative(name: str, model: Any, layer: str, images: np.ndarray, chosen: int) -> np.ndarray:
+    """Positive part of a map of pytorch-grad-cam before it is scaled and enlarged, (N, *layer space)."""
+    import torch
+
+    with getattr(grad_cam_library(), name)(model=model, target_layers=[model.get_submodule(layer)]) as theirs:
+        seen = theirs.activations_and_grads
+        outputs = seen(torch.tensor(images))
+        theirs.model.zero_grad()
+        outputs[:, chosen].sum().backward()
+        activations, gradients = (each[0].cpu().data.numpy() for each in (seen.activations, seen.gradients))
+        targets = [lambda output: output[chosen]] * len(images)
+        found = theirs.get_cam_image(images, theirs.target_layers[0], targets, activations, gradients, False)
+    return np.maximum(found, 0)
 
 
 def captum_saliency(model: Any, images: np.ndarray, classes: Classes) -> np.ndarray:

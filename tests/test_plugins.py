@@ -32,7 +32,17 @@ from xai_med.testing import NETWORKS, check_method, example_input
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "tests" / "plugin"
-BUILT_IN = ("cam", "clear", "grad_cam", "gradient", "lrp")
+BUILT_IN = (
+    "cam",
+    "clear",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "gradient",
+    "hires_cam",
+    "layer_cam",
+    "lrp",
+    "xgrad_cam",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +87,7 @@ def example(monkeypatch, installed):
     monkeypatch.setattr(sys, "path", [str(PLUGIN), *sys.path])
     for name in [name for name in sys.modules if name.split(".")[0] == "xai_med_example"]:
         monkeypatch.delitem(sys.modules, name)
-    installed(METHODS, hires_cam="xai_med_example.hires_cam:hires_cam")
+    installed(METHODS, place_products="xai_med_example.place_products:place_products")
     installed(BACKENDS, numpy="xai_med_example.backend:NumpyBackend")
 
 
@@ -271,7 +281,7 @@ def test_hyphens_are_forgiven_in_entry_points(installed, module):
     [
         ("grad_can", r"there is no method 'grad_can'; did you mean grad_cam"),
         ("Gradeint", r"there is no method 'Gradeint'; did you mean gradient"),
-        ("xyzzy", r"there is no method 'xyzzy'; there are cam, clear, grad_cam, gradient, "),
+        ("xyzzy", r"there is no method 'xyzzy'; there are cam, clear, grad_cam, grad_cam_plus_plus, gradient, "),
         (3, r"a method is named by a string, got int"),
     ],
 )
@@ -360,7 +370,7 @@ def test_a_missing_module_of_a_plugin_is_told_by_name(installed):
 
 
 @pytest.mark.usefixtures("example")
-@pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "hires_cam"])
+@pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "place_products"])
 def test_the_example_backend_agrees_with_every_framework(method, backend):
     found = check_method(method, backends=[get_backend("numpy"), backend])
     assert found.between_frameworks < 1e-7
@@ -380,7 +390,7 @@ def test_the_example_backend_compares_classes(network, backend):
 
 
 @pytest.mark.usefixtures("example")
-@pytest.mark.parametrize("method", ["grad_cam", "hires_cam"])
+@pytest.mark.parametrize("method", ["grad_cam", "place_products"])
 @pytest.mark.parametrize("layer", ["conv1", "relu1", "pool1", "conv2"])
 def test_the_example_backend_takes_a_layer(method, layer, backend):
     blueprint = NETWORKS["vgg_like"]()
@@ -457,15 +467,16 @@ assert "site-packages" in xai_med.__file__ and xai_med.__file__.startswith(sys.p
 blueprint = NETWORKS["vgg_like"]()
 images = example_input(blueprint)
 model = get_backend("numpy").build(blueprint, dtype="float64")
-ours = {name: xai_med.explain(model, images, method=name, target="all") for name in ("cam", "grad_cam", "HiRes-CAM")}
+names = ("cam", "grad_cam", "Place-Products")
+ours = {name: xai_med.explain(model, images, method=name, target="all") for name in names}
 assert "torch" not in sys.modules and "paddle" not in sys.modules
 for found in ours.values():
     print(found.backend, found.method, found.layer, found.maps.shape)
 if WITH_TORCH:
     theirs = get_backend("torch").build(blueprint, dtype="float64")
-    found = xai_med.explain(theirs, images, method="hires_cam", target="all")
+    found = xai_med.explain(theirs, images, method="place_products", target="all")
     print(found.backend, found.method, found.layer, found.maps.shape)
-    np.testing.assert_allclose(found.attribution, ours["HiRes-CAM"].attribution, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.attribution, ours["Place-Products"].attribution, rtol=0, atol=1e-12)
 """
 
 
@@ -512,7 +523,7 @@ def test_the_installed_example_is_listed_by_the_command_line(environment):
     )
     assert methods == {
         **{name: f"xai_med.methods.{name}:{name}" for name in BUILT_IN},
-        "hires_cam": "xai_med_example.hires_cam:hires_cam",
+        "place_products": "xai_med_example.place_products:place_products",
     }
     assert backends == {
         "numpy": "xai_med_example.backend:NumpyBackend",
@@ -530,8 +541,8 @@ def test_the_installed_example_explains(environment):
     assert printed == [
         "numpy cam relu2 (2, 3, 11, 9)",
         "numpy grad_cam relu2 (2, 3, 11, 9)",
-        "numpy hires_cam relu2 (2, 3, 11, 9)",
-        *(["torch hires_cam relu (2, 3, 11, 9)"] if has_torch else []),
+        "numpy place_products relu2 (2, 3, 11, 9)",
+        *(["torch place_products relu (2, 3, 11, 9)"] if has_torch else []),
     ]
 
 

@@ -46,7 +46,7 @@ FAULTS = (
     # ---- methods
     Fault(
         "grad_cam_without_relu",
-        "xai_med/methods/grad_cam.py",
+        "xai_med/layer_maps.py",
         "maps = tensors.relu(maps)",
         "maps = maps + 0",
         "Grad-CAM keeps positive evidence only",
@@ -55,8 +55,8 @@ FAULTS = (
     Fault(
         "grad_cam_mean_over_fewer_axes",
         "xai_med/methods/grad_cam.py",
-        "weights.append(tensors.mean(gradient, space))",
-        "weights.append(tensors.sum(gradient, space))",
+        "weights = tensors.mean(gradient,",
+        "weights = tensors.sum(gradient,",
         "weights of Grad-CAM are the mean of the gradients over space, not their sum",
         (GRAD_CAM,),
     ),

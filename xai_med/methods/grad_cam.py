@@ -1,58 +1,14 @@
 """Grad-CAM: features of a layer, weighed by their mean gradients."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
-from xai_med.backend.network import Trace
-from xai_med.backend.places.locate import Locator
-from xai_med.backend.places.tokens import before_moves, token_features
-from xai_med.backend.pooling import leaves_space
-from xai_med.backend.record import Node
-from xai_med.backend.start import AtLayer, AtPool
-from xai_med.backend.tensors import shape_of
-from xai_med.checks import Check
-from xai_med.errors import LayerError
-from xai_med.maps.activation import class_activation_map
+from xai_med.backend.tensors import Tensor, Tensors, shape_of
+from xai_med.layer_maps import formula_verification, map_at_layer
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
-from xai_med.verification import Claim, agreement_check, in_double, score_from, slope_checks, where_possible
-
-# of the signed map's largest value: what float32 loses where the terms of the sum over channels cancel
-_ROUNDING = {"float64": 1e-9, "float32": 1e-3}
 
 
-def verify_grad_cam(request: Request, attribution: Attribution, settings: Mapping[str, Any]) -> tuple[Check, ...]:
-    """Compare the map with its formula in double precision, and the gradients in it with difference quotients.
-
-    Parameters
-    ----------
-    request, attribution : Request, Attribution
-        The question and the result.
-    settings : mapping
-        Of the method.
-    """
-    tensors, double = request.network.tensors, in_double(request, attribution.explained)
-    with where_possible(), double.features(uneven=True) as trace:
-        explained = double.explained(trace)
-        pulled = trace.pullback(explained.selection.outputs, double.cotangents(explained, trace), trace.captured)
-        gradients = np.stack([tensors.to_numpy(gradient) for gradient in pulled], axis=1)
-        features, node, lattice = tensors.to_numpy(trace.captured), trace.captured_node, trace.lattice
-    start: AtLayer | AtPool = AtPool(None if node is None else node.index, lattice)
-    if double.layer is not None:
-        start = AtLayer(*double.network.find_layer(double.layer), lattice)
-    claim = Claim(score_from(double, start), features, features, gradients, "float64")
-    slopes = slope_checks(claim, what="gradient at the layer")
-    weights = gradients.reshape(*gradients.shape[:3], -1).mean(axis=3)
-    expected = np.einsum("nkc,nc...->nk...", weights, features)
-    sizes = np.abs(expected).reshape(*expected.shape[:2], -1).max(axis=2)
-    if settings["relu"]:
-        expected = np.maximum(expected, 0)
-    maps = tensors.to_numpy(attribution.values)
-    tolerance = _ROUNDING.get(tensors.dtype(attribution.maps), 0.1)
-    what = "map, against its formula in double precision"
-    return *slopes, agreement_check(maps, expected, tolerance, what=what, key="recomputed", sizes=sizes)
+def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
+    weights = tensors.mean(gradient, tuple(range(2, len(shape_of(gradient)))))
+    return tensors.einsum("nc...,nc->n...", features, weights)
 
 
 @register_method(
@@ -60,7 +16,7 @@ def verify_grad_cam(request: Request, attribution: Attribution, settings: Mappin
     source="Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2",
     cost="one forward pass, and per class one pullback from the layer on",
     needs="a layer with space axes",
-    verification=verify_grad_cam,
+    verification=formula_verification(lambda _: _formula),
 )
 def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
     """Weigh a layer's features by the spatial mean of the score's gradient, and keep positive evidence.
@@ -71,100 +27,18 @@ def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
     Parameters
     ----------
     request : Request
-        `layer` None takes the tensor that enters the global pool, else the last one with space axes. Where nothing
-        but a class token leaves a transformer's last block it takes the input of the last attention, behind which
-        no token of the image has a gradient.
+        `layer` as in `xai_med.layer_maps.map_at_layer`.
     relu : bool
         Keep only positive evidence (the published method). False gives the signed sum.
 
     Returns
     -------
     Attribution
-        `values` of shape (N, K, *layer space), in units of the score per cell; `maps` the same, resized to the image
-        where the layer's cells do not divide it evenly.
+        `values` of shape (N, K, *layer space), in units of the score per cell.
 
     Raises
     ------
     LayerError
         No layer with space axes was found or named, or no gradient reaches any place of it.
     """
-    with request.features(uneven=True) as trace:
-        explained = request.explained(trace)
-        if trace.captured is None or trace.captured_node is None:
-            raise LayerError(
-                "no tensor with the image's space axes was found on the way to the output; name one with layer="
-            )
-        if trace.tensors.dtype(trace.captured).startswith("complex"):
-            raise LayerError(
-                "the features are complex numbers, of which none is larger; name another layer with layer="
-            )
-        if request.layer is None and trace.lattice is None:
-            _refuse_several(explained.logits.node, trace.captured_node, trace)
-        tensors, features = trace.tensors, trace.captured
-        space = tuple(range(2, len(shape_of(features))))
-        asks_places = request.layer is not None and trace.lattice is not None
-        arrives = False
-        weights = []
-        for gradient in trace.pullback(
-            explained.selection.outputs,
-            request.cotangents(explained, trace),
-            features,
-            differentiable=request.differentiable,
-        ):
-            arrives = arrives or (asks_places and bool(tensors.to_numpy(gradient).any()))
-            weights.append(tensors.mean(gradient, space))
-        if asks_places and not arrives:
-            _refuse_behind_places(request, explained.logits.node, trace)
-        if not request.differentiable:
-            features = tensors.stop_gradient(features)
-        maps = class_activation_map(features, tensors.stack(weights, 1), tensors=tensors)
-        if relu:
-            maps = tensors.relu(maps)
-        flat = (tensors.to_numpy(maps) == 0).reshape(*shape_of(maps)[:2], -1).all(axis=2)
-        checks = (
-            (
-                Check(
-                    "maps without positive evidence",
-                    float(flat.sum()),
-                    is_count=True,
-                    key="no_positive_evidence",
-                    out_of=flat.size,
-                ),
-            )
-            if relu
-            else ()
-        )
-        name = (
-            trace.layer_name(trace.captured_node if trace.lattice is None else before_moves(trace.captured_node))
-            if request.layer is None
-            else request.network.find_layer(request.layer)[1]
-        )
-        placed = maps
-        if trace.lattice is not None and not trace.lattice.is_even:
-            placed = trace.lattice.placed(maps, request.space, tensors)
-        return Attribution(maps, placed, explained, layer=name, checks=checks)
-
-
-def _refuse_behind_places(request: Request, logits: Node, trace: Trace) -> None:
-    """Refuse a layer of tokens of which only those go on that lie nowhere in the image."""
-    last = token_features(logits, Locator(trace, request.batch), trace)
-    if last is not None and trace.captured_node is not None and last.index < trace.captured_node.index:
-        raise LayerError(
-            f"the score has no gradient at any place of this layer: behind it only a class token goes on to the "
-            f"output; choose a layer before the last attention, such as {trace.layer_name(before_moves(last))!r}, "
-            f"which is what is taken without layer="
-        )
-
-
-def _refuse_several(logits: Node, captured: Node, trace: Trace) -> None:
-    """Refuse to choose where several branches with space axes feed the output side by side."""
-    above = {node.index for node in captured.ancestors()}
-    for node in logits.ancestors():
-        if not leaves_space(node) or node.index in above:
-            continue
-        feeding = node.parents[0]
-        if captured not in feeding.ancestors():
-            raise LayerError(
-                f"several tensors with space axes feed the output side by side, among them those of "
-                f"{trace.layer_name(captured)!r} and {trace.layer_name(feeding)!r}; name one with layer="
-            )
+    return map_at_layer(request, _formula, relu=relu)

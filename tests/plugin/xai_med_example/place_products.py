@@ -1,4 +1,4 @@
-"""HiResCAM: features of a layer times their own gradients, place by place."""
+"""Features of a layer times their own gradients, place by place: what is built in as hires_cam."""
 
 from xai_med.backend.tensors import shape_of
 from xai_med.checks import Check
@@ -8,12 +8,12 @@ from xai_med.request import Attribution, Request
 
 
 @register_method(
-    "hires_cam",
+    "place_products",
     source="Draelos, Carin 2020, arXiv:2011.08891",
     cost="one forward pass, and per class one pullback from the layer on",
     needs="a layer with space axes",
 )
-def hires_cam(request: Request, *, relu: bool = False) -> Attribution:
+def place_products(request: Request, *, relu: bool = False) -> Attribution:
     """Multiply a layer's features by the score's gradient and sum over channels: ``M = sum_c A_c * dS/dA_c``.
 
     Unlike Grad-CAM it does not average the gradient over space. Where only a linear map follows the layer, the map's

@@ -1,0 +1,86 @@
+"""Grad-CAM++: positive gradients, weighed so that every place where a feature is present counts alike."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from xai_med.backend.tensors import Tensor, Tensors, shape_of
+from xai_med.errors import LayerError, SettingError
+from xai_med.layer_maps import Formula, formula_verification, map_at_layer
+from xai_med.registry import register_method
+from xai_med.request import Attribution, Request
+
+
+def _published(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
+    positive, shares = _shares(features, gradient, tensors)
+    return _weighed(features, tensors.sum(shares * positive, _space(features)), tensors)
+
+
+def _released(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
+    positive, shares = _shares(features, gradient, tensors)
+    space = _space(features)
+    whole = tensors.sum(shares, space)
+    weights = tensors.sum(shares * positive, space) / tensors.where(whole == 0, whole * 0 + 1, whole)
+    return _weighed(features, weights, tensors)
+
+
+VARIANTS: Mapping[str, Formula] = MappingProxyType({"published": _published, "released": _released})
+"""``"published"`` is the paper's formula; in ``"released"``, the authors' code, each channel's shares add up to one."""
+
+
+def _shares(features: Tensor, gradient: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
+    """Positive gradients, and equation 19 there: ``g^2 / (2 g^2 + s g^3) = 1 / (2 + s g)``, zero elsewhere."""
+    positive = tensors.relu(gradient)
+    denominators = 2 + tensors.sum(features, _space(features), keep=True) * positive
+    if float(tensors.to_numpy(tensors.amin(denominators, tuple(range(len(shape_of(denominators))))))) <= 0:
+        raise LayerError(
+            "Grad-CAM++ divides by 2 + the sum of a channel's features times its gradient, which is not above zero "
+            "here, as only features that are negative can make it; choose a layer behind a ReLU with layer="
+        )
+    return positive, tensors.where(positive > 0, 1 / denominators, denominators * 0)
+
+
+def _weighed(features: Tensor, weights: Tensor, tensors: Tensors) -> Tensor:
+    return tensors.einsum("nc...,nc->n...", features, weights)
+
+
+def _space(features: Tensor) -> tuple[int, ...]:
+    return tuple(range(2, len(shape_of(features))))
+
+
+@register_method(
+    "grad_cam_plus_plus",
+    source="Chattopadhyay et al. 2018, arXiv:1710.11063; in the closed form for the exponential of the score",
+    cost="one forward pass, and per class one pullback from the layer on",
+    needs="a layer with space axes, behind a ReLU",
+    verification=formula_verification(lambda settings: VARIANTS[settings["variant"]]),
+)
+def grad_cam_plus_plus(request: Request, *, relu: bool = True, variant: str = "published") -> Attribution:
+    """Weigh features by their positive gradients, each place by how little the rest of its channel explains.
+
+    The derivation takes the exponential of the score, whose own factor cancels once a map is scaled.
+
+    Parameters
+    ----------
+    request : Request
+        `layer` as in `xai_med.layer_maps.map_at_layer`.
+    relu : bool
+        Keep only positive evidence (the published method): it differs where features are negative.
+    variant : str
+        ``"published"`` or ``"released"``, see `VARIANTS`; they may put the peak at different places.
+
+    Returns
+    -------
+    Attribution
+        `values` of shape (N, K, *layer space).
+
+    Raises
+    ------
+    SettingError
+        The variant is not known.
+    LayerError
+        No layer with space axes was found or named, no gradient reaches any place of it, or its features are so
+        negative that the formula divides by zero.
+    """
+    if variant not in VARIANTS:
+        raise SettingError(f"variant={variant!r} is unknown; choose one of {', '.join(VARIANTS)}")
+    return map_at_layer(request, VARIANTS[variant], relu=relu)
