@@ -21,8 +21,21 @@ from xai_med.verification import Claim, agreement_check, in_double, score_from, 
 Formula: TypeAlias = Callable[[Tensor, Tensor, Tensors], Tensor]
 """Features and the gradient of one score, both (N, C, *layer space), to its signed map (N, *layer space)."""
 
+COST = "one forward pass, and per class one pullback from the layer on"
+"""Of every method that is a formula, for its card."""
+
 # of the signed map's largest value: what float32 loses where the terms of the sum over channels cancel
 _ROUNDING = {"float64": 1e-9, "float32": 1e-3}
+
+
+def space_axes(features: Tensor) -> tuple[int, ...]:
+    """Positions of the space axes of (N, C, *layer space)."""
+    return tuple(range(2, len(shape_of(features))))
+
+
+def weighed(features: Tensor, weights: Tensor, tensors: Tensors) -> Tensor:
+    """Sum of channels (N, C, *layer space), each times its weight (N, C)."""
+    return tensors.einsum("nc...,nc->n...", features, weights)
 
 
 def map_at_layer(request: Request, formula: Formula, *, relu: bool) -> Attribution:

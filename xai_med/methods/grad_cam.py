@@ -1,20 +1,20 @@
 """Grad-CAM: features of a layer, weighed by their mean gradients."""
 
-from xai_med.backend.tensors import Tensor, Tensors, shape_of
-from xai_med.layer_maps import formula_verification, map_at_layer
+from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.layer_maps import COST, formula_verification, map_at_layer, space_axes, weighed
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 
 
 def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
-    weights = tensors.mean(gradient, tuple(range(2, len(shape_of(gradient)))))
-    return tensors.einsum("nc...,nc->n...", features, weights)
+    weights = tensors.mean(gradient, space_axes(gradient))
+    return weighed(features, weights, tensors)
 
 
 @register_method(
     "grad_cam",
     source="Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2",
-    cost="one forward pass, and per class one pullback from the layer on",
+    cost=COST,
     needs="a layer with space axes",
     verification=formula_verification(lambda _: _formula),
 )

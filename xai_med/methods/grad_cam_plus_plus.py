@@ -5,22 +5,22 @@ from types import MappingProxyType
 
 from xai_med.backend.tensors import Tensor, Tensors, shape_of
 from xai_med.errors import LayerError, SettingError
-from xai_med.layer_maps import Formula, formula_verification, map_at_layer
+from xai_med.layer_maps import COST, Formula, formula_verification, map_at_layer, space_axes, weighed
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 
 
 def _published(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
     positive, shares = _shares(features, gradient, tensors)
-    return _weighed(features, tensors.sum(shares * positive, _space(features)), tensors)
+    return weighed(features, tensors.sum(shares * positive, space_axes(features)), tensors)
 
 
 def _released(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
     positive, shares = _shares(features, gradient, tensors)
-    space = _space(features)
+    space = space_axes(features)
     whole = tensors.sum(shares, space)
     weights = tensors.sum(shares * positive, space) / tensors.where(whole == 0, whole * 0 + 1, whole)
-    return _weighed(features, weights, tensors)
+    return weighed(features, weights, tensors)
 
 
 VARIANTS: Mapping[str, Formula] = MappingProxyType({"published": _published, "released": _released})
@@ -28,9 +28,9 @@ VARIANTS: Mapping[str, Formula] = MappingProxyType({"published": _published, "re
 
 
 def _shares(features: Tensor, gradient: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
-    """Positive gradients, and equation 19 there: ``g^2 / (2 g^2 + s g^3) = 1 / (2 + s g)``, zero elsewhere."""
+    """Positive gradients, and the share of each place: ``g^2 / (2 g^2 + s g^3) = 1 / (2 + s g)``, zero elsewhere."""
     positive = tensors.relu(gradient)
-    denominators = 2 + tensors.sum(features, _space(features), keep=True) * positive
+    denominators = 2 + tensors.sum(features, space_axes(features), keep=True) * positive
     if float(tensors.to_numpy(tensors.amin(denominators, tuple(range(len(shape_of(denominators))))))) <= 0:
         raise LayerError(
             "Grad-CAM++ divides by 2 + the sum of a channel's features times its gradient, which is not above zero "
@@ -39,18 +39,10 @@ def _shares(features: Tensor, gradient: Tensor, tensors: Tensors) -> tuple[Tenso
     return positive, tensors.where(positive > 0, 1 / denominators, denominators * 0)
 
 
-def _weighed(features: Tensor, weights: Tensor, tensors: Tensors) -> Tensor:
-    return tensors.einsum("nc...,nc->n...", features, weights)
-
-
-def _space(features: Tensor) -> tuple[int, ...]:
-    return tuple(range(2, len(shape_of(features))))
-
-
 @register_method(
     "grad_cam_plus_plus",
     source="Chattopadhyay et al. 2018, arXiv:1710.11063; in the closed form for the exponential of the score",
-    cost="one forward pass, and per class one pullback from the layer on",
+    cost=COST,
     needs="a layer with space axes, behind a ReLU",
     verification=formula_verification(lambda settings: VARIANTS[settings["variant"]]),
 )

@@ -1,7 +1,7 @@
 """HiResCAM: features of a layer times their gradients, place by place."""
 
 from xai_med.backend.tensors import Tensor, Tensors
-from xai_med.layer_maps import formula_verification, map_at_layer
+from xai_med.layer_maps import COST, formula_verification, map_at_layer
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 
@@ -13,7 +13,7 @@ def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
 @register_method(
     "hires_cam",
     source="Draelos, Carin 2020, arXiv:2011.08891",
-    cost="one forward pass, and per class one pullback from the layer on",
+    cost=COST,
     needs="a layer with space axes",
     verification=formula_verification(lambda _: _formula),
 )

@@ -1,23 +1,23 @@
 """XGrad-CAM: features of a layer, weighed by their gradients' mean under the features themselves."""
 
-from xai_med.backend.tensors import Tensor, Tensors, shape_of
-from xai_med.layer_maps import formula_verification, map_at_layer
+from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.layer_maps import COST, formula_verification, map_at_layer, space_axes, weighed
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 
 
 def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
-    space = tuple(range(2, len(shape_of(features))))
+    space = space_axes(features)
     sums = tensors.sum(features, space)
     is_empty = sums == 0
     weights = tensors.sum(features * gradient, space) / tensors.where(is_empty, sums * 0 + 1, sums)
-    return tensors.einsum("nc...,nc->n...", features, tensors.where(is_empty, sums * 0, weights))
+    return weighed(features, tensors.where(is_empty, sums * 0, weights), tensors)
 
 
 @register_method(
     "xgrad_cam",
     source="Fu et al. 2020, arXiv:2008.02312",
-    cost="one forward pass, and per class one pullback from the layer on",
+    cost=COST,
     needs="a layer with space axes",
     verification=formula_verification(lambda _: _formula),
 )
