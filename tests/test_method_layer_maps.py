@@ -176,6 +176,20 @@ def test_grad_cam_plus_plus_refuses_features_that_make_it_divide_by_nothing(back
         explained(backend, model, np.full((1, 1, 2, 2), -0.5), method="grad_cam_plus_plus", layer="features")
 
 
+def test_xgrad_cam_refuses_features_that_cancel(backend):
+    model = network(
+        pointwise("features", "input", np.eye(1)),
+        plain("flat", "flatten", "features"),
+        dense("head", "flat", np.array([[1.0, 2.0, 3.0, 4.0]])),
+        shape=(1, 2, 2),
+    )
+    images = np.array([[[[1.0, -1.0], [2.0, -2.00001]]]])
+    with pytest.raises(LayerError, match="cancel"):
+        explained(backend, model, images, method="xgrad_cam", layer="features")
+    nothing = explained(backend, model, np.zeros((1, 1, 2, 2)), method="xgrad_cam", layer="features")
+    assert (nothing.attribution == 0).all()
+
+
 def test_an_unknown_variant_is_refused(backend):
     images = expectations.images("vgg_like")
     with pytest.raises(SettingError, match="published, released"):
