@@ -48,6 +48,21 @@ def captum_saliency(model: Any, images: np.ndarray, classes: Classes) -> np.ndar
     return _per_class(lambda x, k: saliency.attribute(x, target=k), images, classes)
 
 
+def captum_at_input(name: str, model: Any, images: np.ndarray, classes: Classes, **settings: Any) -> np.ndarray:
+    """One of captum's methods at the input, (N, K, C, *space)."""
+    method = getattr(importlib.import_module("captum.attr"), name)(copy.deepcopy(model))
+    with _without_hook_warnings():
+        return _per_class(lambda x, k: method.attribute(x, target=k, **settings), images, classes)
+
+
+def captum_guided_grad_cam(model: Any, layer: str, images: np.ndarray, classes: Classes) -> np.ndarray:
+    """Guided Grad-CAM, enlarged bilinearly, (N, K, C, *space)."""
+    own = copy.deepcopy(model)
+    method = importlib.import_module("captum.attr").GuidedGradCam(own, own.get_submodule(layer))
+    with _without_hook_warnings():
+        return _per_class(lambda x, k: method.attribute(x, target=k, interpolate_mode="bilinear"), images, classes)
+
+
 def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: Classes) -> np.ndarray:
     """Signed Grad-CAM at a layer, (N, K, *layer space)."""
     attribution = importlib.import_module("captum.attr").LayerGradCam(model, model.get_submodule(layer))
@@ -119,5 +134,6 @@ def _listed(classes: Classes) -> Sequence[int]:
 def _without_hook_warnings() -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Bb]ackward hook.*")
+        warnings.filterwarnings("ignore", message=".*forward, backward hooks and attributes.*")
         warnings.filterwarnings("ignore", message=".*required_grads has not been set.*")
         yield

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
 
@@ -94,3 +94,24 @@ def check_lines(checks: Sequence[Check]) -> list[str]:
         text = f"{check.name}{'; ' + check.note if check.note else ''}"
         lines += wrap(text, 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
     return lines
+
+
+def joined_checks(several: Sequence[Sequence[Check]]) -> tuple[Check, ...]:
+    """Checks of several parts as one: counts are added up, of deviations the worst stays.
+
+    What could not be measured for one part stays so.
+    """
+    by_key: dict[str, list[Check]] = {}
+    for checks in several:
+        for check in checks:
+            by_key.setdefault(check.key, []).append(check)
+    return tuple(_added(same) if same[0].is_count else max(same, key=_badness) for same in by_key.values())
+
+
+def _added(same: list[Check]) -> Check:
+    known = [check.out_of for check in same if check.out_of is not None]
+    return replace(same[0], value=sum(check.value for check in same), out_of=sum(known) if known else None)
+
+
+def _badness(check: Check) -> tuple[bool, float]:
+    return (not check.is_measured, abs(check.value))

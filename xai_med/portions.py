@@ -9,7 +9,7 @@ import numpy as np
 
 from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Tensors, shape_of
-from xai_med.checks import Check
+from xai_med.checks import Check, joined_checks
 from xai_med.errors import NotApplicableError
 from xai_med.request import Attribution, Explained, MixedImagesError, Request
 from xai_med.selection import Selection
@@ -168,28 +168,10 @@ def _joined(parts: list[Attribution], tensors: Tensors, why: str) -> Attribution
         values=tensors.concatenate([part.values for part in parts], 0),
         maps=tensors.concatenate([part.maps for part in parts], 0),
         explained=explained,
-        checks=(*_joined_checks(parts), *_said(parts, why)),
+        checks=(*joined_checks([part.checks for part in parts]), *_said(parts, why)),
         extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
     )
 
 
 def _said(parts: list[Attribution], why: str) -> tuple[Check, ...]:
     return (Check("images explained one at a time", float(len(parts)), note=why, key="one_by_one"),) if why else ()
-
-
-def _joined_checks(parts: list[Attribution]) -> tuple[Check, ...]:
-    """Counts are added up, of deviations the worst stays; what could not be measured for one image stays so."""
-    by_key: dict[str, list[Check]] = {}
-    for part in parts:
-        for check in part.checks:
-            by_key.setdefault(check.key, []).append(check)
-    return tuple(_added(same) if same[0].is_count else max(same, key=_badness) for same in by_key.values())
-
-
-def _added(same: list[Check]) -> Check:
-    known = [check.out_of for check in same if check.out_of is not None]
-    return replace(same[0], value=sum(check.value for check in same), out_of=sum(known) if known else None)
-
-
-def _badness(check: Check) -> tuple[bool, float]:
-    return (not check.is_measured, abs(check.value))

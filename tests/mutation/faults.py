@@ -78,7 +78,7 @@ FAULTS = (
     ),
     Fault(
         "gradient_without_magnitude",
-        "xai_med/methods/gradient.py",
+        "xai_med/input_gradients.py",
         '"max_abs": lambda gradient, tensors: tensors.amax(tensors.abs(gradient), (2,))',
         '"max_abs": lambda gradient, tensors: tensors.amax(gradient, (2,))',
         "saliency is the largest magnitude over channels",

@@ -17,7 +17,8 @@ from xai_med.evidence import Evidence, ask_head, at_origin, read_evidence
 from xai_med.maps.activation import class_activation_map
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Explained, Request
-from xai_med.verification import occlusion_check, of_same_scores, score_from, where_possible
+from xai_med.same_scores import of_same_scores
+from xai_med.verification import occlusion_check, score_from, where_possible
 
 
 def verify_cam(request: Request, attribution: Attribution, settings: Mapping[str, Any]) -> tuple[Check, ...]:  # noqa: ARG001 (every verification is given them)

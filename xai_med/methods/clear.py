@@ -11,8 +11,7 @@ import numpy as np
 from xai_med.backend.heads.head import Head, class_weights, find_head
 from xai_med.backend.network import Trace
 from xai_med.backend.numpy_tensors import NUMPY
-from xai_med.backend.operations import Kind
-from xai_med.backend.rule import Composite, Rule
+from xai_med.backend.rule import Rule
 from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Array, Tensor, Tensors, precision, shape_of
 from xai_med.checks import Check, unmeasured
@@ -20,10 +19,10 @@ from xai_med.errors import NotApplicableError, SettingError
 from xai_med.maps.activation import class_activation_map
 from xai_med.maps.dominance import dominance
 from xai_med.method import CELLS_AT_ONCE
-from xai_med.methods.lrp import refuse_uncovered
+from xai_med.rectified import rectified
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Explained, Request
-from xai_med.rules import DeconvReLU, GuidedReLU, IdentityReLU, counted, operations_check
+from xai_med.rules import DeconvReLU, GuidedReLU, IdentityReLU, operations_check
 from xai_med.verification import (
     Claim,
     agreement_check,
@@ -129,12 +128,15 @@ def clear(
     if request.differentiable:
         raise NotApplicableError("the class maps that CLEAR sends back are held fixed, so it is not differentiable")
     rule = _RECTIFIERS[relu]
-    rules, met = (None, Counter[tuple[Kind, str]]()) if rule is None else counted(_rectified(rule))
+    changed = None if rule is None else rectified(rule, instead="relu='mask'")
+    rules = None if changed is None else changed.rules
     with request.network.trace(request.batch, start=AtInput(), rules=rules) as trace:
         explained = request.explained(trace)
         coefficients = explained.coefficients("clear")
-        if rules is not None:
-            _refuse_other_rectifiers(explained, trace, rules)
+        if changed is None:
+            met = operations_check(explained.logits.node, Counter())
+        else:
+            (met,) = changed.look(explained, trace)
         seeds = _seeds(trace, explained, coefficients, psi)
         arriving = trace.pullback(seeds.outputs, seeds.cotangents, trace.captured)
         arrived = trace.tensors.collect(arriving, explained.count, 1)
@@ -156,7 +158,7 @@ def clear(
                 key="classless_cells",
                 out_of=found.position.size,
             ),
-            operations_check(explained.logits.node, met),
+            met,
             *seeds.checks,
         )
         return Attribution(
@@ -182,26 +184,6 @@ def _check_settings(relu: str, response: str, psi: str, calibrate: str, channels
             raise SettingError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")
     if not 0 <= threshold < 1:
         raise SettingError(f"threshold is a share from 0 to below 1, got {threshold!r}")
-
-
-def _rectified(rule: Rule) -> Composite:
-    blind = {Kind.RELU, Kind.ACTIVATION, Kind.ATTENTION, Kind.UNKNOWN, Kind.RANDOM}
-    return Composite(f"ReLU {rule.name}", {Kind.RELU: rule}, frozenset(Kind) - blind)
-
-
-def _refuse_other_rectifiers(explained: Explained, trace: Trace, rules: Composite) -> None:
-    refuse_uncovered(explained.logits.node, trace, rules.name)
-    nodes = list(explained.logits.node.ancestors())
-    masked = next((node for node in nodes if any(parent.kind is Kind.STEP for parent in node.parents)), None)
-    if masked is not None:
-        raise NotApplicableError(
-            f"{masked.name} in {trace.layer_name(masked)!r} uses a comparison as a mask, a rectifier on which the rule "
-            f"{rules.name!r} cannot act; use relu='mask'"
-        )
-    if not any(node.kind is Kind.RELU for node in explained.logits.node.ancestors()):
-        raise NotApplicableError(
-            f"the rule {rules.name!r} acts on ReLUs and the model has none on the way to the output; use relu='mask'"
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from xai_med.backend.network import Trace
 from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
 from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Array, precision
 from xai_med.checks import Check
-from xai_med.errors import NotApplicableError, SettingError, UnsupportedOperationError
+from xai_med.covered import refuse_uncovered
+from xai_med.errors import NotApplicableError, SettingError
 from xai_med.method import CELLS_AT_ONCE
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
@@ -117,18 +117,6 @@ def _composite(composite: str | Composite, epsilon: float) -> Composite:
     if not (isinstance(epsilon, float | int) and 0 <= epsilon < np.inf):
         raise SettingError(f"epsilon must be a number of at least 0, got {epsilon!r}")
     return COMPOSITES[composite](epsilon=float(epsilon))
-
-
-def refuse_uncovered(logits: Node, trace: Trace, rules: str) -> None:
-    """Refuse a model with an operation on the way to the logits that the rules have no answer for."""
-    uncovered = [node for node in logits.ancestors(carrying_only=True) if not node.is_covered]
-    if uncovered:
-        places = {f"{node.name} in {trace.layer_name(node)!r}": None for node in reversed(uncovered)}
-        listed = ", ".join(list(places)[:5]) + (" and more" if len(places) > 5 else "")
-        raise UnsupportedOperationError(
-            f"the rules {rules!r} have none for {uncovered[-1].kind.value}: {listed}; give a composite that has, "
-            f"or use method='grad_cam'"
-        )
 
 
 def _refuse_unused_first_rule(logits: Node, rules: Composite) -> None:

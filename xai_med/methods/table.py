@@ -7,12 +7,19 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "cam": "xai_med.methods.cam:cam",
         "clear": "xai_med.methods.clear:clear",
+        "deconvnet": "xai_med.methods.deconvnet:deconvnet",
+        "expected_gradients": "xai_med.methods.expected_gradients:expected_gradients",
         "grad_cam": "xai_med.methods.grad_cam:grad_cam",
         "grad_cam_plus_plus": "xai_med.methods.grad_cam_plus_plus:grad_cam_plus_plus",
         "gradient": "xai_med.methods.gradient:gradient",
+        "guided_backprop": "xai_med.methods.guided_backprop:guided_backprop",
+        "guided_grad_cam": "xai_med.methods.guided_grad_cam:guided_grad_cam",
         "hires_cam": "xai_med.methods.hires_cam:hires_cam",
+        "input_x_gradient": "xai_med.methods.input_x_gradient:input_x_gradient",
+        "integrated_gradients": "xai_med.methods.integrated_gradients:integrated_gradients",
         "layer_cam": "xai_med.methods.layer_cam:layer_cam",
         "lrp": "xai_med.methods.lrp:lrp",
+        "smooth_grad": "xai_med.methods.smooth_grad:smooth_grad",
         "xgrad_cam": "xai_med.methods.xgrad_cam:xgrad_cam",
     }
 )

@@ -1,9 +1,9 @@
 """The conformance kit for methods: what holds for every method in every installed framework."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -43,7 +43,11 @@ class MethodConformance:
     between_frameworks: float
 
 
-def check_method(name: str, *, backends: Sequence[Backend] = ()) -> MethodConformance:
+Settings: TypeAlias = Mapping[str, Any] | Callable[[Blueprint], Mapping[str, Any]]
+"""Settings of a method, or a function that makes them for a network, as for reference images of its input's shape."""
+
+
+def check_method(name: str, *, backends: Sequence[Backend] = (), settings: Settings | None = None) -> MethodConformance:
     """Check that a registered method keeps the contract: what plugin authors run in their tests.
 
     On every tiny network it must give maps of the input's space for all classes, equal in all frameworks, or refuse
@@ -56,6 +60,8 @@ def check_method(name: str, *, backends: Sequence[Backend] = ()) -> MethodConfor
         Of the method.
     backends : sequence of Backend
         Those of the installed frameworks by default.
+    settings : mapping or callable, optional
+        Of a method that cannot do without, or that would take long; a callable gets the network's blueprint.
 
     Raises
     ------
@@ -73,7 +79,7 @@ def check_method(name: str, *, backends: Sequence[Backend] = ()) -> MethodConfor
     for network, make in NETWORKS.items():
         found: dict[str, Array | str] = {}
         for backend in chosen:
-            found[backend.name] = _run(method, backend, make())
+            found[backend.name] = _run(method, backend, make(), {} if settings is None else settings)
             place = f"{backend.name}: {network}"
             (refused if isinstance(found[backend.name], str) else worked).append(place)
         largest = max(largest, _compare(name, network, found))
@@ -89,13 +95,14 @@ def _check_card(method: Method) -> None:
         raise ConformanceError(f"method {method.name!r} has no docstring")
 
 
-def _run(method: Method, backend: Backend, blueprint: Blueprint) -> Array | str:
+def _run(method: Method, backend: Backend, blueprint: Blueprint, settings: Settings) -> Array | str:
     """The attribution for all classes, or the type of the refusal."""
     images = example_input(blueprint, 2, 1).astype(np.float64)
     model = backend.build(blueprint, dtype="float64")
     what = f"{method.name} on {blueprint.name} in {backend.name}"
+    given = settings(blueprint) if callable(settings) else settings
     try:
-        explanation = explain(model, images, method=method.name, target="all", backend=backend)
+        explanation = explain(model, images, method=method.name, target="all", backend=backend, **given)
     except (NotApplicableError, UnsupportedOperationError) as refusal:
         return type(refusal).__name__
     except XaiMedError as error:
@@ -106,15 +113,16 @@ def _run(method: Method, backend: Backend, blueprint: Blueprint) -> Array | str:
         raise ConformanceError(f"{what}: maps hold NaN or infinite values")
     if blueprint.name not in _THOROUGH:
         return explanation.attribution
-    _check_same(what, "repeated", explanation.attribution, _native(method, backend, model, images))
-    alone = np.concatenate([_native(method, backend, model, images[n : n + 1]) for n in range(2)])
+
+    def native(some: Array) -> Array:
+        found = attribute(model, some, method=method.name, target="all", backend=backend, **given)
+        return backend.tensors.to_numpy(found)
+
+    _check_same(what, "repeated", explanation.attribution, native(images))
+    alone = np.concatenate([native(images[n : n + 1]) for n in range(2)])
     _check_same(what, "one image at a time", explanation.attribution, alone)
     _check_settings(what, method, backend, model, images)
     return explanation.attribution
-
-
-def _native(method: Method, backend: Backend, model: Any, images: Array) -> Array:
-    return backend.tensors.to_numpy(attribute(model, images, method=method.name, target="all", backend=backend))
 
 
 def _check_same(what: str, how: str, first: Array, second: Array) -> None:

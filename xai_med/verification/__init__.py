@@ -2,7 +2,7 @@
 
 from xai_med.verification.agreement import agreement_check
 from xai_med.verification.differences import Claim, Objective, slope_checks
-from xai_med.verification.double import in_double, of_same_scores, where_possible
+from xai_med.verification.double import in_double, where_possible
 from xai_med.verification.energy import energy_at_input
 from xai_med.verification.frozen import frozen
 from xai_med.verification.objectives import score_at_input, score_from
@@ -17,7 +17,6 @@ __all__ = [
     "frozen",
     "in_double",
     "occlusion_check",
-    "of_same_scores",
     "score_at_input",
     "score_from",
     "slope_checks",

@@ -2,28 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from xai_med.backend.tensors import Array
 from xai_med.errors import XaiMedError
 from xai_med.request import Explained, Request
-from xai_med.selection import Context, Selection, linear
-from xai_med.targets import Target
-
-
-@dataclass(frozen=True, eq=False)
-class _SameScores:
-    """The very scores that were explained, by their weights of the logits."""
-
-    coefficients: Array
-    labels: tuple[tuple[str, ...], ...]
-    indices: Array
-
-    def select(self, context: Context) -> Selection:
-        """Select by coefficients."""
-        return linear(context, self.coefficients, self.labels, self.indices)
+from xai_med.same_scores import of_same_scores
 
 
 class ImpossibleError(Exception):
@@ -43,15 +28,6 @@ def where_possible() -> Iterator[None]:
         yield
     except (XaiMedError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ImpossibleError(f"{type(error).__name__}: {error}") from error
-
-
-def of_same_scores(request: Request, explained: Explained) -> Request:
-    """Ask for the scores that were explained, whatever other images or weights would make the predicted class."""
-    selection = explained.selection
-    if selection.coefficients is None:
-        return request
-    target: Target = _SameScores(selection.coefficients, selection.labels, selection.indices)
-    return replace(request, target=target)
 
 
 def in_double(request: Request, explained: Explained) -> Request:
