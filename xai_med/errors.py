@@ -37,6 +37,10 @@ class ModelError(XaiMedError, TypeError):
     """The model is of a kind, or in a state, that cannot be explained."""
 
 
+class OpaqueModelError(ModelError):
+    """The model's operations cannot be seen: it can be asked for answers, and not for derivatives."""
+
+
 class UnsupportedOperationError(XaiMedError, NotImplementedError):
     """An operation on the way from input to output has no rule in the chosen method."""
 

@@ -11,7 +11,7 @@ from xai_med.backend.framework import Inventory
 from xai_med.backend.network import Backend, Network
 from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.certificate import common_checks
-from xai_med.errors import DtypeError, NonFiniteError, SettingError, ShapeError, TargetError
+from xai_med.errors import DtypeError, NonFiniteError, OpaqueModelError, SettingError, ShapeError, TargetError
 from xai_med.explanation import Explanation
 from xai_med.logits import OutputChoice
 from xai_med.maps.finite import count_non_finite
@@ -202,7 +202,7 @@ def _request(
         found = get_backend(backend) if isinstance(backend, str) else backend
     network = found.network(model)
     _check_images(x)
-    inventory = network.check(afresh=afresh)
+    inventory, is_opaque = _looked_at(network, chosen, afresh=afresh)
     if dtype is not None:
         if layer is not None:
             layer = network.find_layer(layer)[1]  # the copy has other modules under the same names
@@ -217,11 +217,25 @@ def _request(
         output=output,
         class_names=None if class_names is None else tuple(str(name) for name in class_names),
         activation=activation,
+        is_opaque=is_opaque,
     )
     unknown = set(settings) - set(chosen.settings)
     if unknown:
         chosen(request, settings)  # raises, naming the settings that exist
     return chosen, request, found, inventory
+
+
+def _looked_at(network: Network, method: Method, *, afresh: bool) -> tuple[Inventory, bool]:
+    """Refuse what cannot be explained; a model whose operations cannot be seen may still be asked."""
+    try:
+        return network.check(afresh=afresh), False
+    except OpaqueModelError as error:
+        if not method.only_asks:
+            raise OpaqueModelError(
+                f"{error}; methods that only ask a model for its answers explain it as it is: occlusion, rise, lime, "
+                f"kernel_shap"
+            ) from None
+    return Inventory(0, 0, ()), True
 
 
 class _Bounded(All):

@@ -45,6 +45,8 @@ class Method:
     cells_at_once : int or None
         Most values of maps, images times classes times pixels, that are worth computing at once: beyond, activations
         leave the processor's caches, each image takes longer, and memory grows. None: the whole batch, always.
+    only_asks : bool
+        Whether the model's answers suffice, so that models whose operations cannot be seen are explained too.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Method:
     default_target: str = "predicted"
     verification: "Verification | None" = None
     cells_at_once: int | None = None
+    only_asks: bool = False
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

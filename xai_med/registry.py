@@ -16,7 +16,7 @@ from xai_med.errors import (
     XaiMedError,
 )
 from xai_med.method import Method
-from xai_med.methods.table import BUILT_IN
+from xai_med.methods.table import BUILT_IN, BUILT_IN_BACKENDS
 
 if TYPE_CHECKING:
     from xai_med.backend.network import Backend
@@ -53,6 +53,7 @@ def register_method(
     default_target: str = "predicted",
     verification: "Verification | None" = None,
     cells_at_once: int | None = None,
+    only_asks: bool = False,
 ) -> "Callable[[Callable[..., Attribution]], Method]":
     """Make a function a method, under a name.
 
@@ -70,6 +71,8 @@ def register_method(
         Independent checks for ``verify=True`` (see `Method`).
     cells_at_once : int
         Of methods that pull every class back to the input (see `Method`).
+    only_asks : bool
+        Of methods that need nothing but answers (see `Method`).
 
     Raises
     ------
@@ -78,7 +81,8 @@ def register_method(
     """
 
     def decorate(function: "Callable[..., Attribution]") -> Method:
-        method = Method(name, function, source, cost, needs, default_target, verification, cells_at_once)
+        card = (source, cost, needs, default_target, verification, cells_at_once, only_asks)
+        method = Method(name, function, *card)
         _register(METHODS, name, method, owner=f"{function.__module__}:{function.__qualname__}")
         return method
 
@@ -217,9 +221,8 @@ def _entries(group: str) -> dict[str, _Entry]:
     from importlib.metadata import entry_points  # a quarter of the library's import time
 
     found: dict[str, _Entry] = {}
-    if group == METHODS:
-        for name, target in BUILT_IN.items():
-            found[name] = _Entry(target, lambda target=target: _load(target))  # type: ignore[misc]
+    for name, target in (BUILT_IN if group == METHODS else BUILT_IN_BACKENDS).items():
+        found[name] = _Entry(target, lambda target=target: _load(target))  # type: ignore[misc]
     for point in entry_points(group=group):
         key = normalised(point.name)
         known = found.get(key)

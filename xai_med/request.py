@@ -94,6 +94,8 @@ class Request:
         ``"sigmoid"``, ``"softmax"`` or unknown.
     differentiable : bool
         Whether the attribution keeps its graph.
+    is_opaque : bool
+        Whether the model's operations cannot be seen, so that it can only be asked.
     """
 
     network: Network
@@ -104,6 +106,7 @@ class Request:
     class_names: tuple[str, ...] | None = None
     activation: str | None = None
     differentiable: bool = False
+    is_opaque: bool = False
 
     @property
     def space(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensor, Tensors
 from xai_med.backend.tracing.lookahead import marking_last
 from xai_med.backend.tracing.parts import parts_of
-from xai_med.errors import DtypeError, GradientError, ModelError
+from xai_med.errors import DtypeError, GradientError, ModelError, OpaqueModelError
 from xai_med_paddle.interception import intercepted, is_recomputing
 from xai_med_paddle.tensors import TENSORS
 from xai_med_paddle.weights import check_weights
@@ -208,12 +208,12 @@ def _check_layer(layer: Any, name: str) -> None:
     """Refuse layers whose operations do not run in Python."""
     where = f"layer {name!r}" if name else "the model"
     if isinstance(layer, paddle.jit.TranslatedLayer) or type(layer).__name__ == "PirTranslatedLayer":
-        raise ModelError(
+        raise OpaqueModelError(
             f"{where} was loaded by paddle.jit.load, and its operations cannot be seen; "
             f"build the original Python layer and load its state_dict"
         )
     if isinstance(layer.forward, StaticFunction):
-        raise ModelError(
+        raise OpaqueModelError(
             f"{where} was compiled with paddle.jit.to_static, and its operations cannot be seen; "
             f"undo it with layer.forward = layer.forward.rollback(), or explain the model before to_static"
         )

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from xai_med.backend.framework import Inventory, Observer
 from xai_med.backend.tensors import Tensors
 from xai_med.backend.tracing.parts import parts_of
-from xai_med.errors import DtypeError, ModelError
+from xai_med.errors import DtypeError, ModelError, OpaqueModelError
 from xai_med_torch.interception import intercepted
 from xai_med_torch.pullbacks import pullbacks
 from xai_med_torch.reverse import find_ways
@@ -109,11 +109,11 @@ class TorchFramework:
     def check_model(self, model: nn.Module, layers: Mapping[str, nn.Module], *, afresh: bool) -> Inventory:
         """Refuse models that cannot be explained as they are."""
         if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
-            raise ModelError(
+            raise OpaqueModelError(
                 "the model is a TorchScript module, whose operations cannot be seen; explain the Python module"
             )
         if "_orig_mod" in model._modules:
-            raise ModelError(
+            raise OpaqueModelError(
                 "the model was compiled with torch.compile, whose operations cannot be seen; "
                 "explain the original module, model._orig_mod"
             )
@@ -122,7 +122,7 @@ class TorchFramework:
         for part in layers.values():
             is_compiled = "_orig_mod" in part._modules or part._compiled_call_impl is not None
             if is_compiled or isinstance(part, torch.jit.ScriptModule):
-                raise ModelError(
+                raise OpaqueModelError(
                     f"a part of the model ({type(part).__name__}) is scripted or compiled; explain the original"
                 )
         return check_weights(layers, afresh=afresh)

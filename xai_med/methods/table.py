@@ -1,4 +1,4 @@
-"""The one visible table of built-in methods; nothing is imported before it is used."""
+"""The visible tables of built-in methods and backends; nothing is imported before it is used."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,3 +24,6 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
     }
 )
 """Name to ``module:object``."""
+
+BUILT_IN_BACKENDS: Mapping[str, str] = MappingProxyType({"callable": "xai_med.black_box:CallableBackend"})
+"""What needs no framework; the adapters of frameworks are found by their packages' entry points."""

@@ -1,0 +1,115 @@
+"""The explained scores of changed images, many at once: what methods ask that only change the input."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from xai_med.backend.tensors import Array, shape_of
+from xai_med.errors import NonFiniteError, NotApplicableError, SettingError
+from xai_med.opaque import plainly_explained, refuse_unrepeatable
+from xai_med.repeated import explained_scores
+from xai_med.request import Explained, MixedImagesError, Request
+from xai_med.same_scores import SameScores, of_same_scores
+from xai_med.targets import Mask, Probability, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The explained scores of any changed copies of the images.
+
+    Parameters
+    ----------
+    request : Request
+        For the scores of the clean images, whatever the copies would make the predicted class.
+    explained : Explained
+        Of the clean images.
+    together : int
+        Copies of the batch that are asked in one forward pass.
+    """
+
+    request: Request
+    explained: Explained
+    together: int
+
+    @property
+    def images(self) -> Array:
+        """The clean images (N, C, *space)."""
+        return self.request.network.tensors.to_numpy(self.request.batch)
+
+    def of(self, copies: Iterable[Array]) -> Iterator[Array]:
+        """Scores (N, K) of each changed copy (N, C, *space) of the batch, in order, asked several at a time."""
+        pending = iter(copies)
+        while several := list(islice(pending, self.together)):
+            scores = self._asked(np.concatenate(several), len(several))
+            yield from scores.reshape(len(several), -1, scores.shape[1])
+
+    def _asked(self, images: Array, times: int) -> Array:
+        request = self.request
+        batch = request.network.tensors.from_numpy(images, request.batch)
+        asked = replace(request, batch=batch, target=_repeated(request.target, times))
+        found = plainly_explained(asked) if request.is_opaque else explained_scores(asked)
+        scores = found.selection.scores
+        if not np.isfinite(scores).all():
+            raise NonFiniteError("the model's score of a changed image is NaN or infinite; choose another baseline")
+        return scores
+
+
+def answers(request: Request, *, batch_size: int) -> Answers:
+    """Fix the explained scores, and find out how many images can be asked at once.
+
+    Parameters
+    ----------
+    request : Request
+        What to explain.
+    batch_size : int
+        Most images in one forward pass.
+
+    Raises
+    ------
+    SettingError
+        `batch_size` is below 1.
+    NotApplicableError
+        The graph of derivatives was to be kept, or the model answers otherwise when it is asked twice.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
+    if request.differentiable:
+        raise NotApplicableError("answers to changed images have no derivative; use a method that has gradients")
+    if request.is_opaque:
+        explained = plainly_explained(request)
+        refuse_unrepeatable(request, explained)
+    else:
+        explained = explained_scores(request)
+    same = of_same_scores(request, explained)
+    images = shape_of(request.batch)[0]
+    together = max(1, batch_size // images) if _is_repeatable(same.target, len(request.space)) else 1
+    if together > 1 and images == 1 and _mixes(Answers(same, explained, 2)):
+        together = 1
+    return Answers(same, explained, together)
+
+
+def _mixes(pair: Answers) -> bool:
+    """Whether a model that was given one image answers otherwise for two of them."""
+    images = pair.images
+    try:
+        twice = list(pair.of([images, images]))
+    except MixedImagesError:
+        return True
+    except Exception as error:  # noqa: BLE001 (whatever runtime the model belongs to: it may take one image only)
+        del error
+        return True
+    scores = pair.explained.selection.scores
+    return bool(np.abs(np.array(twice) - scores).max() > 1e-4 * max(float(np.abs(scores).max()), 1e-30))
+
+
+def _is_repeatable(target: Target, space: int) -> bool:
+    """Whether the target of a batch is known for several copies of it in one."""
+    if isinstance(target, Mask):
+        return np.ndim(target.mask) == space
+    return type(target) in (SameScores, Probability)
+
+
+def _repeated(target: Target, times: int) -> Target:
+    return target.repeated(times) if isinstance(target, SameScores) else target
