@@ -17,8 +17,12 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "hires_cam": "xai_med.methods.hires_cam:hires_cam",
         "input_x_gradient": "xai_med.methods.input_x_gradient:input_x_gradient",
         "integrated_gradients": "xai_med.methods.integrated_gradients:integrated_gradients",
+        "kernel_shap": "xai_med.methods.kernel_shap:kernel_shap",
         "layer_cam": "xai_med.methods.layer_cam:layer_cam",
+        "lime": "xai_med.methods.lime:lime",
         "lrp": "xai_med.methods.lrp:lrp",
+        "occlusion": "xai_med.methods.occlusion:occlusion",
+        "rise": "xai_med.methods.rise:rise",
         "smooth_grad": "xai_med.methods.smooth_grad:smooth_grad",
         "xgrad_cam": "xai_med.methods.xgrad_cam:xgrad_cam",
     }
