@@ -65,22 +65,18 @@ def map_at_layer(request: Request, formula: Formula, *, relu: bool) -> Attributi
     """
     with request.features(uneven=True) as trace:
         explained = request.explained(trace)
-        node = _captured(request, explained, trace)
+        node = captured_node(request, explained, trace)
         tensors, features = trace.tensors, trace.captured
         fixed = features if request.differentiable else tensors.stop_gradient(features)
         maps = tensors.stack([formula(fixed, slope, tensors) for slope in _gradients(request, explained, trace)], 1)
         checks: tuple[Check, ...] = ()
         if relu:
             maps = tensors.relu(maps)
-            checks = (_without_evidence(tensors.to_numpy(maps)),)
-        if request.layer is None:
-            name = trace.layer_name(node if trace.lattice is None else before_moves(node))
-        else:
-            name = request.network.find_layer(request.layer)[1]
+            checks = (without_evidence(tensors.to_numpy(maps)),)
         placed = maps
         if trace.lattice is not None and not trace.lattice.is_even:
             placed = trace.lattice.placed(maps, request.space, tensors)
-        return Attribution(maps, placed, explained, layer=name, checks=checks)
+        return Attribution(maps, placed, explained, layer=layer_name(request, node, trace), checks=checks)
 
 
 def formula_verification(
@@ -124,8 +120,21 @@ def formula_verification(
     return verify
 
 
-def _captured(request: Request, explained: Explained, trace: Trace) -> Node:
-    """Where the features were made."""
+def layer_name(request: Request, node: Node, trace: Trace) -> str:
+    """What the layer is called whose features were captured."""
+    if request.layer is not None:
+        return str(request.network.find_layer(request.layer)[1])
+    return trace.layer_name(node if trace.lattice is None else before_moves(node))
+
+
+def captured_node(request: Request, explained: Explained, trace: Trace) -> Node:
+    """Where the features were made.
+
+    Raises
+    ------
+    LayerError
+        Nowhere, or in several places side by side, or of complex numbers.
+    """
     if trace.captured is None or trace.captured_node is None:
         raise LayerError(
             "no tensor with the image's space axes was found on the way to the output; name one with layer="
@@ -153,7 +162,8 @@ def _gradients(request: Request, explained: Explained, trace: Trace) -> Iterator
         _refuse_behind_places(request, explained.logits.node, trace)
 
 
-def _without_evidence(maps: Any) -> Check:
+def without_evidence(maps: Any) -> Check:
+    """Count rectified maps (N, K, *space) that are zero everywhere."""
     flat = (maps == 0).reshape(*shape_of(maps)[:2], -1).all(axis=2)
     return Check(
         "maps without positive evidence",

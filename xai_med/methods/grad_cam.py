@@ -6,7 +6,8 @@ from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 
 
-def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
+def mean_gradient_formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
+    """Features weighed by their mean gradients."""
     weights = tensors.mean(gradient, space_axes(gradient))
     return weighed(features, weights, tensors)
 
@@ -16,7 +17,7 @@ def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
     source="Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2",
     cost=COST,
     needs="a layer with space axes",
-    verification=formula_verification(lambda _: _formula),
+    verification=formula_verification(lambda _: mean_gradient_formula),
 )
 def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
     """Weigh a layer's features by the spatial mean of the score's gradient, and keep positive evidence.
@@ -41,4 +42,4 @@ def grad_cam(request: Request, *, relu: bool = True) -> Attribution:
     LayerError
         No layer with space axes was found or named, or no gradient reaches any place of it.
     """
-    return map_at_layer(request, _formula, relu=relu)
+    return map_at_layer(request, mean_gradient_formula, relu=relu)

@@ -14,6 +14,7 @@ from xai_med.masked import masked_scores
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 from xai_med.superpixels import masks_of_choices, parts_of_images
+from xai_med.verification import verify_again
 
 
 @register_method(
@@ -21,6 +22,7 @@ from xai_med.superpixels import masks_of_choices, parts_of_images
     source="Lundberg, Lee 2017, arXiv:1705.07874, theorem 2; constrained: Covert, Lee 2021, arXiv:2012.01536",
     cost="one forward pass per coalition: 2,048 by default, all 2^parts where there are fewer",
     needs="answers only",
+    verification=verify_again("kernel_shap"),
     only_asks=True,
 )
 def kernel_shap(

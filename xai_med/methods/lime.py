@@ -13,6 +13,7 @@ from xai_med.masked import masked_scores
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
 from xai_med.superpixels import masks_of_choices, parts_of_images
+from xai_med.verification import verify_again
 
 
 @register_method(
@@ -20,6 +21,7 @@ from xai_med.superpixels import masks_of_choices, parts_of_images
     source="Ribeiro, Singh, Guestrin 2016, arXiv:1602.04938, equations 1 and 2, algorithm 1",
     cost="one forward pass per sample: 1,000 by default",
     needs="answers only",
+    verification=verify_again("lime"),
     only_asks=True,
 )
 def lime(

@@ -13,6 +13,7 @@ from xai_med.errors import SettingError
 from xai_med.masked import masked_scores
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
+from xai_med.verification import verify_again
 
 _SHARE = 8  # patches along the image by default; half of each overlaps the next
 
@@ -22,6 +23,7 @@ _SHARE = 8  # patches along the image by default; half of each overlaps the next
     source="Zeiler, Fergus 2014, arXiv:1311.2901, section 2.2",
     cost="one forward pass per patch: 225 by default in two dimensions",
     needs="answers only",
+    verification=verify_again("occlusion"),
     only_asks=True,
 )
 def occlusion(

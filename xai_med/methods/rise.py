@@ -13,6 +13,7 @@ from xai_med.masked import masked_scores
 from xai_med.moments import Moments
 from xai_med.registry import register_method
 from xai_med.request import Attribution, Request
+from xai_med.verification import verify_again
 
 
 @register_method(
@@ -20,6 +21,7 @@ from xai_med.request import Attribution, Request
     source="Petsiuk, Das, Saenko 2018, arXiv:1806.07421, equation 6",
     cost="one forward pass per mask: 4,000 by default",
     needs="answers only",
+    verification=verify_again("rise"),
     only_asks=True,
 )
 def rise(

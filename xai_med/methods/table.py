@@ -5,9 +5,12 @@ from types import MappingProxyType
 
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
+        "ablation_cam": "xai_med.methods.ablation_cam:ablation_cam",
         "cam": "xai_med.methods.cam:cam",
         "clear": "xai_med.methods.clear:clear",
         "deconvnet": "xai_med.methods.deconvnet:deconvnet",
+        "eigen_cam": "xai_med.methods.eigen_cam:eigen_cam",
+        "eigen_grad_cam": "xai_med.methods.eigen_grad_cam:eigen_grad_cam",
         "expected_gradients": "xai_med.methods.expected_gradients:expected_gradients",
         "grad_cam": "xai_med.methods.grad_cam:grad_cam",
         "grad_cam_plus_plus": "xai_med.methods.grad_cam_plus_plus:grad_cam_plus_plus",
@@ -22,7 +25,10 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "lime": "xai_med.methods.lime:lime",
         "lrp": "xai_med.methods.lrp:lrp",
         "occlusion": "xai_med.methods.occlusion:occlusion",
+        "recipro_cam": "xai_med.methods.recipro_cam:recipro_cam",
         "rise": "xai_med.methods.rise:rise",
+        "score_cam": "xai_med.methods.score_cam:score_cam",
+        "seg_grad_cam": "xai_med.methods.seg_grad_cam:seg_grad_cam",
         "smooth_grad": "xai_med.methods.smooth_grad:smooth_grad",
         "xgrad_cam": "xai_med.methods.xgrad_cam:xgrad_cam",
     }

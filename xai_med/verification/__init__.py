@@ -1,5 +1,6 @@
 """Independent numbers on one result: what ``explain(..., verify=True)`` adds to it."""
 
+from xai_med.verification.again import verify_again
 from xai_med.verification.agreement import agreement_check
 from xai_med.verification.differences import Claim, Objective, slope_checks
 from xai_med.verification.double import in_double, where_possible
@@ -21,5 +22,6 @@ __all__ = [
     "score_from",
     "slope_checks",
     "verified",
+    "verify_again",
     "where_possible",
 ]
