@@ -26,6 +26,17 @@ def counted(answer):
     return asked, calls
 
 
+def recorded(answer):
+    """The same answer, and the images that it was asked about."""
+    seen = []
+
+    def asked(images):
+        seen.extend(images)
+        return answer(images)
+
+    return asked, seen
+
+
 SPACES = {"signal": (17,), "image": (6, 7), "volume": (3, 4, 5)}
 """One shape for each number of space axes."""
 

@@ -47,17 +47,20 @@ class SanityCurve:
 
     @property
     def threshold(self) -> float:
-        """Mean magnitude of the baseline, over the pairs that have a similarity."""
-        return float(np.nanmean(np.abs(self.baseline)))
+        """Mean of the baseline over the pairs that have a similarity; for ``"spearman"`` of its magnitudes."""
+        return float(np.nanmean(self._compared(self.baseline)))
 
     @property
     def below(self) -> tuple[bool, ...]:
         """Of each stage, whether the map is less like the trained one than maps of unrelated images are.
 
-        Magnitudes are compared: a map that is turned into its negative has kept all that it showed. A stage without
-        a similarity is not below.
+        For ``"spearman"`` magnitudes are compared: a map that is turned into its negative has kept all that it
+        showed. A stage without a similarity is not below.
         """
-        return tuple(bool(value < self.threshold) for value in np.abs(self.similarities))
+        return tuple(bool(value < self.threshold) for value in self._compared(self.similarities))
+
+    def _compared(self, values: Array) -> Array:
+        return np.abs(values) if self.kind == "spearman" else values
 
     @property
     def verdict(self) -> Literal["passed", "failed", "undefined"]:
