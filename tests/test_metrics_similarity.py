@@ -151,7 +151,7 @@ def blobs(*centres):
     return sum(np.exp(-((places[0] - y) ** 2 + (places[1] - x) ** 2) / 18) for y, x in centres)
 
 
-OTHERS = [blobs((4, 4)), blobs((4, 15)), blobs((15, 5)), blobs((14, 14)), blobs((10, 3))]
+OTHERS = [blobs((7, 7)), blobs((7, 13)), blobs((13, 8)), blobs((12, 12)), blobs((10, 5))]
 NOISE = np.random.default_rng(0).normal(size=(3, 20, 20))
 
 
