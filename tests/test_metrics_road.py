@@ -85,6 +85,12 @@ def test_an_even_image_is_imputed_as_it_was_and_never_leaves_the_range_of_what_i
     assert (found <= known.max(axis=1).reshape(-1, *[1] * len(space)) + 1e-5).all()
 
 
+def test_both_solvers_agree_on_images():
+    image, mask = example((30, 40))[0].astype(np.float64), np.random.default_rng(3).random((30, 40)) < 0.9
+    as_volume = linear_imputation(image[:, None], mask[None])[:, 0]
+    np.testing.assert_allclose(as_volume, linear_imputation(image, mask), atol=1e-8)
+
+
 def test_channels_of_zeros_are_solved_in_volumes():
     volume = np.random.default_rng(0).normal(size=(2, 4, 4, 4))
     volume[1] = 0

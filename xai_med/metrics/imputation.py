@@ -53,25 +53,23 @@ def linear_imputation(image: ArrayLike, missing: ArrayLike) -> Array:
         raise SettingError("every pixel is missing; at least one must be known to impute the others from")
     found = pixels.copy()
     if mask.any():
-        found[:, mask] = _solved(mask, pixels[:, ~mask].astype(np.float64)).T
+        known = np.where(mask, 0.0, pixels.astype(np.float64))
+        found[:, mask] = _factored(known, mask) if mask.ndim < 3 else _iterated(known, mask)
     return found
 
 
-def _solved(mask: Array, known: Array) -> Array:
-    """Missing pixels, (M, C): the weights of a row times (missing pixel - neighbour) add up to zero."""
-    weights = _weights(mask)
+def _factored(known: Array, mask: Array) -> Array:
+    """Missing pixels (C, M) of signals and images; the factors of a volume would not fit into memory."""
     flat = mask.ravel()
+    weights = _weights(mask)
     system = sparse.diags_array(weights.sum(axis=1)) - weights[:, np.flatnonzero(flat)]
-    right = weights[:, np.flatnonzero(~flat)] @ known.T
-    if mask.ndim < 3:
-        factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-        solved: Array = factors.solve(right)
-        return solved
-    return _conjugate_gradients(system, right)  # factors of a volume do not fit into memory
+    factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    solved: Array = factors.solve(weights @ known.reshape(len(known), -1).T).T
+    return solved
 
 
 def _weights(mask: Array) -> sparse.csr_array:
-    """Weights of neighbours, (missing pixels, all pixels)."""
+    """``2**-k`` for neighbours along k axes, (missing pixels, all pixels); a common factor cancels."""
     places, flat = np.arange(mask.size).reshape(mask.shape), mask.ravel()
     row_of = flat.cumsum() - 1
     rows, columns, values = [], [], []
@@ -83,7 +81,7 @@ def _weights(mask: Array) -> sparse.csr_array:
         is_missing = flat[here]
         rows.append(row_of[here[is_missing]])
         columns.append(_shifted(places, tuple(-step for step in offset))[is_missing])
-        values.append(np.full(int(is_missing.sum()), 2.0**-distance / (2**mask.ndim - 1)))
+        values.append(np.full(int(is_missing.sum()), 2.0**-distance))
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
     return sparse.csr_array(entries, shape=(int(flat.sum()), mask.size))
 
@@ -94,27 +92,46 @@ def _shifted(places: Array, offset: tuple[int, ...]) -> Array:
     return places[inside].ravel()
 
 
-def _conjugate_gradients(system: sparse.csr_array, right: Array) -> Array:
-    """Solve a symmetric positive definite system for all channels, scaled by its diagonal.
+def _iterated(known: Array, mask: Array) -> Array:
+    """The same equations by conjugate gradients, scaled by their diagonal, without a matrix; (C, M).
 
     References
     ----------
     Saad 2003, Iterative methods for sparse linear systems, algorithm 9.1.
     """
-    scale = system.diagonal()[:, None]
-    wanted = _RESIDUAL * np.linalg.norm(right, axis=0)
-    found, residual = np.zeros_like(right), right.copy()
-    direction = conditioned = residual / scale
-    for _ in range(10 * len(right) + 100):
-        if (np.linalg.norm(residual, axis=0) <= wanted).all():
-            return found
-        pushed = system @ direction
-        size = (residual * conditioned).sum(axis=0)
-        step = _quotient(size, (direction * pushed).sum(axis=0))
+    diagonal = _neighbours(np.ones((1, *mask.shape)))
+    residual = _neighbours(known) * mask
+    wanted = _RESIDUAL * np.sqrt(_products(residual, residual))
+    found, conditioned = np.zeros_like(residual), residual / diagonal
+    direction, size = conditioned, _products(residual, conditioned)
+    for _ in range(10 * mask.size + 100):
+        if (np.sqrt(_products(residual, residual)) <= wanted).all():
+            return found[:, mask]
+        pushed = (diagonal * direction - _neighbours(direction)) * mask
+        step = _quotient(size, _products(direction, pushed))
         found, residual = found + step * direction, residual - step * pushed
-        conditioned = residual / scale
-        direction = conditioned + _quotient((residual * conditioned).sum(axis=0), size) * direction
+        conditioned, before = residual / diagonal, size
+        size = _products(residual, conditioned)
+        direction = conditioned + _quotient(size, before) * direction
     raise IdentityError("the missing pixels could not be solved for to ten digits; scale the image to a usual range")
+
+
+def _neighbours(values: Array) -> Array:
+    """Sum over neighbours along k axes times ``2**-k``: 1/2, 1, 1/2 along each axis, less the pixel itself."""
+    summed = values
+    for axis in range(1, values.ndim):
+        before, after = np.moveaxis(summed, axis, -1), summed.copy()
+        moved = np.moveaxis(after, axis, -1)
+        moved[..., 1:] += before[..., :-1] / 2
+        moved[..., :-1] += before[..., 1:] / 2
+        summed = after
+    return summed - values
+
+
+def _products(first: Array, second: Array) -> Array:
+    """Of each channel, with space axes of size 1."""
+    summed: Array = (first * second).sum(axis=tuple(range(1, first.ndim)), keepdims=True)
+    return summed
 
 
 def _quotient(above: Array, below: Array) -> Array:
