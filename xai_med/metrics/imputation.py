@@ -62,7 +62,8 @@ def _factored(known: Array, mask: Array) -> Array:
     """Missing pixels (C, M) of signals and images; the factors of a volume would not fit into memory."""
     flat = mask.ravel()
     weights = _weights(mask)
-    system = sparse.diags_array(weights.sum(axis=1)) - weights[:, np.flatnonzero(flat)]
+    diagonal = sparse.dia_array((weights.sum(axis=1)[None], [0]), shape=(weights.shape[0],) * 2)
+    system = diagonal - weights[:, np.flatnonzero(flat)]
     factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     solved: Array = factors.solve(weights @ known.reshape(len(known), -1).T).T
     return solved
