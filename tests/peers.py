@@ -29,6 +29,11 @@ def grad_cam_library() -> Any:
 
 def grad_cam_relative(name: str, model: Any, layer: str, images: np.ndarray, chosen: int) -> np.ndarray:
     """Positive part of a map of pytorch-grad-cam before it is scaled and enlarged, (N, *layer space)."""
+    return np.maximum(grad_cam_relative_signed(name, model, layer, images, chosen), 0)
+
+
+def grad_cam_relative_signed(name: str, model: Any, layer: str, images: np.ndarray, chosen: int) -> np.ndarray:
+    """A map of pytorch-grad-cam before it is scaled and enlarged, (N, *layer space)."""
     import torch
 
     with getattr(grad_cam_library(), name)(model=model, target_layers=[model.get_submodule(layer)]) as theirs:
@@ -39,7 +44,7 @@ def grad_cam_relative(name: str, model: Any, layer: str, images: np.ndarray, cho
         activations, gradients = (each[0].cpu().data.numpy() for each in (seen.activations, seen.gradients))
         targets = [lambda output: output[chosen]] * len(images)
         found = theirs.get_cam_image(images, theirs.target_layers[0], targets, activations, gradients, False)
-    return np.maximum(found, 0)
+    return np.asarray(found)
 
 
 def captum_saliency(model: Any, images: np.ndarray, classes: Classes) -> np.ndarray:

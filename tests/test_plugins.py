@@ -33,9 +33,12 @@ from xai_med.testing import NETWORKS, check_method, example_input
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "tests" / "plugin"
 BUILT_IN = (
+    "ablation_cam",
     "cam",
     "clear",
     "deconvnet",
+    "eigen_cam",
+    "eigen_grad_cam",
     "expected_gradients",
     "grad_cam",
     "grad_cam_plus_plus",
@@ -45,8 +48,15 @@ BUILT_IN = (
     "hires_cam",
     "input_x_gradient",
     "integrated_gradients",
+    "kernel_shap",
     "layer_cam",
+    "lime",
     "lrp",
+    "occlusion",
+    "recipro_cam",
+    "rise",
+    "score_cam",
+    "seg_grad_cam",
     "smooth_grad",
     "xgrad_cam",
 )
@@ -533,6 +543,7 @@ def test_the_installed_example_is_listed_by_the_command_line(environment):
         "place_products": "xai_med_example.place_products:place_products",
     }
     assert backends == {
+        "callable": "xai_med.black_box:CallableBackend",
         "numpy": "xai_med_example.backend:NumpyBackend",
         "paddle": "xai_med_paddle:PaddleBackend",
         "torch": "xai_med_torch:TorchBackend",

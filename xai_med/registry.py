@@ -191,7 +191,9 @@ def find_backend(model: object) -> "Backend":
         if loaded is not None and get_backend(name).recognises(model):
             return get_backend(name)
     names = backends()
-    for name in sorted(names, key=lambda name: name not in roots):
+    for name in sorted(
+        names, key=lambda name: (name in BUILT_IN_BACKENDS, name not in roots)
+    ):  # any model can be called
         if name not in roots and name in ("torch", "paddle"):
             continue  # importing another framework cannot help
         backend = get_backend(name)
