@@ -90,7 +90,7 @@ def _along_axes(
 ) -> tuple[int, ...]:
     if given is None:
         return tuple(default)
-    sizes = (given,) * len(largest) if isinstance(given, int) else tuple(given)
+    sizes = tuple(given) if isinstance(given, Sequence) else (given,) * len(largest)
     if len(sizes) != len(largest) or any(
         isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most
         for size, most in zip(sizes, largest, strict=False)

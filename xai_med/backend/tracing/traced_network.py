@@ -17,7 +17,7 @@ from xai_med.backend.tracing.failures import refusal
 from xai_med.backend.tracing.keeping import StateKeeper
 from xai_med.backend.tracing.trace import RecordedTrace
 from xai_med.backend.tracing.tracer import Tracer
-from xai_med.errors import LayerError, ModelError
+from xai_med.errors import LayerError, ModelError, OpaqueModelError
 
 
 class TracedNetwork:
@@ -34,6 +34,7 @@ class TracedNetwork:
     def __init__(self, framework: Framework, model: Any) -> None:
         self._framework = framework
         self._model = model
+        self._is_opaque = False
 
     @property
     def tensors(self) -> Tensors:
@@ -88,6 +89,8 @@ class TracedNetwork:
     def forward(self, batch: Tensor) -> Any:
         """Run the model in evaluation mode with nobody watching."""
         framework = self._framework
+        if self._is_opaque:
+            return self._answer(batch)
         with framework.isolated(), evaluation_mode(self._layers.values()):
             keeper = StateKeeper(framework, self._layers.values())
             keeper.keep_buffers()
@@ -95,6 +98,13 @@ class TracedNetwork:
                 return self._model(framework.copy(batch))  # a model may write into its input
             finally:
                 keeper.restore()
+
+    def _answer(self, batch: Tensor) -> Any:
+        """Run a model of whose parts nothing is known, and nothing can be switched or restored."""
+        if getattr(self._model, "training", False):
+            raise ModelError("the model is in training mode, which cannot be switched from here; call model.eval()")
+        with self._framework.isolated():
+            return self._model(self._framework.copy(batch))
 
     @cached_property
     def _layers(self) -> Mapping[str, Any]:
@@ -114,7 +124,11 @@ class TracedNetwork:
     def check(self, *, afresh: bool = False) -> Inventory:
         """Refuse a model that cannot be explained."""
         _refuse_several_inputs(self._model)
-        return self._framework.check_model(self._model, self._layers, afresh=afresh)
+        try:
+            return self._framework.check_model(self._model, self._layers, afresh=afresh)
+        except OpaqueModelError:
+            self._is_opaque = True
+            raise
 
     def batch(self, x: Any) -> Tensor:
         """A private native copy of the caller's images."""

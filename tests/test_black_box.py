@@ -1,0 +1,237 @@
+"""Models that can only be asked: functions, ONNX sessions, scripted and loaded programs; right, or refused."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from xai_med import Classes, Mask, attribute, explain
+from xai_med.errors import DtypeError, ModelError, NonFiniteError, NotApplicableError, OutputError
+from xai_med.registry import find_backend, get_backend
+from xai_med.testing import NETWORKS, example_input
+
+WEIGHTS = np.random.default_rng(0).normal(size=(3, 1, 6, 5))
+IMAGES = np.random.default_rng(1).normal(size=(2, 1, 6, 5))
+ADDED = np.einsum("ncij,kcij->nkij", IMAGES, WEIGHTS)
+
+
+def model(images):
+    return np.einsum("ncij,kcij->nk", images, WEIGHTS)
+
+
+def occluded(function, images=IMAGES, **asked):
+    return explain(function, images, method="occlusion", **{"patch": 1, "stride": 1, "target": "all", **asked})
+
+
+def test_a_function_is_explained():
+    found = occluded(model)
+    assert_allclose(found.attribution, ADDED, atol=1e-12)
+    assert found.backend == "callable"
+    assert_allclose(found.scores, model(IMAGES))
+    assert [check for check in found.checks if not check.passed] == []
+
+
+def test_objects_that_can_be_called_are_functions_too():
+    class Model:
+        def __call__(self, images):
+            return {"logits": model(images), "features": images}
+
+        def predict(self, images):
+            return model(images)
+
+    assert_allclose(occluded(Model()).attribution, ADDED, atol=1e-12)
+    assert_allclose(occluded(Model().predict).attribution, ADDED, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "lrp", "clear", "score_cam", "smooth_grad"])
+def test_methods_that_need_more_than_answers_say_which_do_not(method):
+    with pytest.raises(ModelError, match=r"operations cannot be seen; methods that only ask .* occlusion, rise, lime"):
+        explain(model, IMAGES, method=method)
+
+
+def test_several_outputs_need_a_choice():
+    with pytest.raises(OutputError, match=r"2 tensors .*; say which one"):
+        occluded(lambda images: {"a": model(images), "b": images})
+    assert_allclose(occluded(lambda x: {"a": model(x), "b": x}, output="a").attribution, ADDED, atol=1e-12)
+    assert_allclose(occluded(lambda x: (x, model(x)), output=1).attribution, ADDED, atol=1e-12)
+
+
+def test_dense_outputs_take_a_mask(rng):
+    mask = rng.integers(0, 2, size=(6, 5)).astype(float)
+    found = occluded(lambda x: np.concatenate([x, 2 * x], axis=1), target=Mask(1, mask))
+    assert_allclose(found.attribution[:, 0], 2 * IMAGES[:, 0] * mask, atol=1e-12)
+
+
+def test_one_number_per_image_is_one_logit():
+    found = occluded(lambda x: model(x)[:, 1], target="positive")
+    assert_allclose(found.attribution[:, 0], ADDED[:, 1], atol=1e-12)
+
+
+def test_a_model_that_takes_one_image_at_a_time_gets_one():
+    def single(images):
+        if len(images) != 1:
+            raise RuntimeError("exported for one image")
+        return model(images)
+
+    assert_allclose(occluded(single, IMAGES[:1]).attribution, ADDED[:1], atol=1e-12)
+
+
+def test_a_model_that_mixes_images_is_asked_one_by_one():
+    def mixing(images):
+        return model(images - images.mean(axis=0, keepdims=True) * (len(images) > 1))
+
+    found = occluded(mixing)
+    assert_allclose(found.attribution, ADDED, atol=1e-12)
+    assert "differs from that in a batch" in found.check("one_by_one").note
+
+
+def test_chance_is_refused():
+    generator = np.random.default_rng(0)
+    with pytest.raises(NotApplicableError, match="two answers to one question"):
+        occluded(lambda x: model(x) + generator.normal())
+
+
+def test_the_function_cannot_change_the_callers_images():
+    def writing(images):
+        found = model(images)
+        images[:] = 0
+        return found
+
+    given = IMAGES.copy()
+    assert_allclose(occluded(writing, given).attribution, ADDED, atol=1e-12)
+    assert (given == IMAGES).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: model(x)[:1], OutputError, r"shape \(1, 3\) for 2 images"),
+        (lambda x: 1.0, OutputError, r"shape \(\) for 2 images"),
+        (lambda x: model(x) * np.nan, NonFiniteError, "NaN or infinite"),
+        (lambda x: "pneumonia", OutputError, "the model returned a str"),
+    ],
+)
+def test_answers_that_are_none_are_refused(function, error, message):
+    with pytest.raises(error, match=message):
+        occluded(function)
+
+
+def test_a_score_that_becomes_infinite_under_a_mask_is_refused():
+    with pytest.raises(NonFiniteError, match=r"the model's (score of a changed image|output) "):
+        occluded(lambda x: np.where((x == 0).any(axis=(1, 2, 3))[:, None], np.inf, model(x)))
+
+
+def test_an_error_of_the_function_stays_as_it_is():
+    def broken(images):
+        raise KeyError("weights")
+
+    with pytest.raises(KeyError, match="weights"):
+        occluded(broken)
+
+
+def test_images_must_be_arrays_of_floating_point():
+    with pytest.raises(DtypeError, match=r"NumPy arrays of floating point, got int64"):
+        occluded(model, IMAGES.astype(np.int64))
+
+
+def test_what_weights_would_be_needed_for_is_refused():
+    with pytest.raises(ModelError, match="weights are out of sight"):
+        occluded(model, dtype="float64")
+    with pytest.raises(ModelError, match="cannot be built without a framework"):
+        get_backend("callable").build(NETWORKS["vgg_like"]())
+    with pytest.raises(ModelError, match=r"no backend recognises a model of type builtins.int"):
+        find_backend(3)
+    with pytest.raises(ModelError, match="no backend recognises"):
+        find_backend(type)
+
+
+def test_verification_is_made_as_far_as_it_can_be():
+    found = occluded(model, verify=True)
+    assert found.check("plain_forward").passed
+    assert not found.check("independent_check").is_measured
+
+
+def test_attribute_gives_an_array():
+    found = attribute(model, IMAGES, method="occlusion", patch=1, stride=1, target=Classes(2, 0))
+    assert_allclose(found, ADDED[:, [2, 0]], atol=1e-12)
+
+
+# ---- programs
+
+
+def test_a_scripted_module_is_asked_as_the_module_it_came_from():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(24, 3))
+    module = module.double().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        scripted = torch.jit.script(module)
+    seen, asked = (occluded(each, verify=False) for each in (module, scripted))
+    assert_allclose(asked.attribution, seen.attribution, atol=1e-12)
+    with pytest.raises(ModelError, match=r"TorchScript module.*methods that only ask"):
+        explain(scripted, IMAGES, method="gradient")
+
+
+def test_a_scripted_module_in_training_mode_is_refused():
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(30, 3).double()))
+    with pytest.raises(ModelError, match=r"is in training mode, which cannot be switched from here; call model.eval"):
+        occluded(scripted)
+
+
+def test_a_loaded_paddle_program_is_asked_as_the_layer_it_came_from(tmp_path):
+    paddle = pytest.importorskip("paddle")
+    paddle.seed(0)
+    layer = paddle.nn.Sequential(
+        paddle.nn.Conv2D(1, 2, 3), paddle.nn.ReLU(), paddle.nn.Flatten(), paddle.nn.Linear(24, 3)
+    )
+    layer.eval()
+    images = IMAGES.astype(np.float32)
+    seen = occluded(layer, images)
+    spec = [paddle.static.InputSpec([None, 1, 6, 5], "float32")]
+    paddle.jit.save(paddle.jit.to_static(layer, input_spec=spec, full_graph=True), str(tmp_path / "program"))
+    loaded = paddle.jit.load(str(tmp_path / "program"))
+    loaded.eval()
+    asked = occluded(loaded, images)
+    assert_allclose(asked.attribution, seen.attribution, atol=1e-5)
+    with pytest.raises(ModelError, match=r"paddle\.jit\.load.*methods that only ask"):
+        explain(loaded, images, method="gradient")
+
+
+@pytest.mark.parametrize("batch", ["N", 3])
+def test_an_onnx_session_is_asked(batch):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    matrix = onnx.numpy_helper.from_array(WEIGHTS.reshape(3, 30).T.astype(np.float32), "weights")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["images"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        ],
+        "linear",
+        [helper.make_tensor_value_info("images", kind, [batch, 1, 6, 5])],
+        [helper.make_tensor_value_info("logits", kind, [batch, 3])],
+        [matrix],
+    )
+    program = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = onnxruntime.InferenceSession(program.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = occluded(session, IMAGES.astype(np.float32))
+    assert_allclose(found.attribution, ADDED, atol=1e-5)
+    assert found.backend == "callable"
+
+
+def test_any_method_that_only_asks_explains_a_function():
+    images = example_input(NETWORKS["vgg_like"](), 1)
+    weights = np.random.default_rng(3).normal(size=(3, *images.shape[1:]))
+    for method, settings in (
+        ("rise", {"masks": 5, "cells": 2}),
+        ("lime", {"parts": "tiles", "count": 4, "samples": 9}),
+        ("kernel_shap", {"parts": "tiles", "count": 4}),
+    ):
+        found = explain(lambda x: np.einsum("ncij,kcij->nk", x, weights), images, method=method, **settings)
+        assert found.maps.shape == (1, 1, *images.shape[2:])
