@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "tests" / "plugin"
 BUILT_IN = (
     "ablation_cam",
+    "attention_gradient",
+    "attention_rollout",
     "cam",
     "clear",
     "deconvnet",

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from typing import Any
@@ -90,11 +90,18 @@ class PaddleFramework:
                 "and others have no second derivative); leave out differentiable=True, or use method='cam', which "
                 "needs no gradients"
             )
+        found = self.pullback_to_each(outputs, cotangents, [to])
+        return None if found is None else (result for (result,) in found)
+
+    def pullback_to_each(
+        self, outputs: Tensor, cotangents: Iterable[Tensor], to: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, ...]] | None:
+        """Vector-Jacobian products to several tensors."""
         if outputs.stop_gradient:
             return None
-        products = (_product(outputs, each, to, keep=not is_last) for each, is_last in marking_last(cotangents))
+        products = (_products(outputs, each, to, keep=not is_last) for each, is_last in marking_last(cotangents))
         first = next(products, None)
-        return None if first is None else chain([first], products)
+        return None if first is None else chain([first], (each for each in products if each is not None))
 
     # ---- running a model
 
@@ -172,16 +179,16 @@ class PaddleFramework:
         return {"paddle": str(paddle.__version__)}
 
 
-def _product(outputs: Tensor, cotangent: Tensor, to: Tensor, *, keep: bool) -> Tensor | None:
-    """One vector-Jacobian product; None where nothing arrives."""
+def _products(outputs: Tensor, cotangent: Tensor, to: Sequence[Tensor], *, keep: bool) -> tuple[Tensor, ...] | None:
+    """Vector-Jacobian products of one cotangent; None where nothing arrives at one of the tensors."""
     with _gradient_lock:
         try:
-            (result,) = paddle.grad(
-                [outputs], [to], grad_outputs=[cotangent], retain_graph=keep, create_graph=False, allow_unused=True
+            results = paddle.grad(
+                [outputs], list(to), grad_outputs=[cotangent], retain_graph=keep, create_graph=False, allow_unused=True
             )
         except (RuntimeError, ValueError, SystemError, OSError, NotImplementedError) as error:
             raise GradientError(f"PaddlePaddle could not differentiate the model: {error}") from error
-    return result
+    return None if any(result is None for result in results) else tuple(results)
 
 
 def _require_dynamic_mode() -> None:

@@ -1,7 +1,7 @@
 """PyTorch as the tracer sees it: differentiation, context, and the state of models."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from xai_med.backend.tensors import Tensors
 from xai_med.backend.tracing.parts import parts_of
 from xai_med.errors import DtypeError, ModelError, OpaqueModelError
 from xai_med_torch.interception import intercepted
-from xai_med_torch.pullbacks import pullbacks
+from xai_med_torch.pullbacks import pullbacks, pullbacks_to_each
 from xai_med_torch.reverse import find_ways
 from xai_med_torch.surroundings import no_autocast, no_inference_mode, undisturbed
 from xai_med_torch.tensors import TENSORS
@@ -86,6 +86,12 @@ class TorchFramework:
     ) -> Iterator[torch.Tensor] | None:
         """Vector-Jacobian products, without touching any ``.grad``."""
         return pullbacks(outputs, cotangents, to, differentiable=differentiable, has_hooks=self._has_hooks)
+
+    def pullback_to_each(
+        self, outputs: torch.Tensor, cotangents: Iterable[torch.Tensor], to: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, ...]] | None:
+        """Vector-Jacobian products to several tensors, by the engine."""
+        return pullbacks_to_each(outputs, cotangents, to)
 
     # ---- running a model
 

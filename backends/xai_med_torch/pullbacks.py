@@ -1,6 +1,6 @@
 """Vector-Jacobian products for one class after the other, or for many at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 
@@ -52,6 +52,32 @@ def pullbacks(
     if differentiable or has_hooks or not suits(ways):
         return _by_the_engine(outputs, cotangents, to, differentiable)
     return _in_passes(outputs, iter(cotangents), to, ways)
+
+
+def pullbacks_to_each(
+    outputs: torch.Tensor, cotangents: Iterable[torch.Tensor], to: Sequence[torch.Tensor]
+) -> Iterator[tuple[torch.Tensor, ...]] | None:
+    """Pull cotangents back to several tensors of one graph; None where the output does not depend on one of them.
+
+    Parameters
+    ----------
+    outputs, cotangents
+        As of `pullbacks`.
+    to : sequence of tensor
+        Leaves or results on the way.
+    """
+    if not outputs.requires_grad or any(find_ways(outputs, tensor) is None for tensor in to):
+        return None
+    return _to_each_by_the_engine(outputs, cotangents, tuple(to))
+
+
+def _to_each_by_the_engine(
+    outputs: torch.Tensor, cotangents: Iterable[torch.Tensor], to: tuple[torch.Tensor, ...]
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    for cotangent, is_last in marking_last(cotangents):
+        with _refusing():
+            results = torch.autograd.grad(outputs, to, grad_outputs=cotangent, retain_graph=not is_last)
+        yield tuple(results)
 
 
 def _in_passes(

@@ -1,6 +1,6 @@
 """What an adapter supplies: a framework's automatic differentiation, interception and models."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -118,6 +118,25 @@ class Framework(Protocol):
             Where differentiation began.
         differentiable : bool
             Whether the results themselves can be differentiated; the graph is then kept.
+
+        Raises
+        ------
+        GradientError
+            The framework cannot differentiate the model.
+        """
+        ...
+
+    def pullback_to_each(
+        self, outputs: Tensor, cotangents: Iterable[Tensor], to: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, ...]] | None:
+        """Vector-Jacobian products to several tensors of one graph, also to results on the way; None as above.
+
+        Parameters
+        ----------
+        outputs, cotangents
+            As of `pullback`.
+        to : sequence of tensor
+            What the output was computed from.
 
         Raises
         ------

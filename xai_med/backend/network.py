@@ -1,6 +1,6 @@
 """The second layer of abstraction: a model that can be traced, and the trace."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -101,6 +101,18 @@ class Trace(Protocol):
         ------
         GradientError
             There is no differentiable path, or the framework cannot differentiate the model.
+        """
+        ...
+
+    def pullback_to_each(
+        self, outputs: Tensor, cotangents: Iterable[Tensor], to: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Send cotangents of `outputs` back to several tensors at once, such as one result in each block.
+
+        Raises
+        ------
+        GradientError
+            As for `pullback`; also where only one of them has no path.
         """
         ...
 

@@ -6,6 +6,8 @@ from types import MappingProxyType
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "ablation_cam": "xai_med.methods.ablation_cam:ablation_cam",
+        "attention_gradient": "xai_med.methods.attention_gradient:attention_gradient",
+        "attention_rollout": "xai_med.methods.attention_rollout:attention_rollout",
         "cam": "xai_med.methods.cam:cam",
         "clear": "xai_med.methods.clear:clear",
         "deconvnet": "xai_med.methods.deconvnet:deconvnet",

@@ -130,16 +130,16 @@ def merged(places: Places, axes: Sequence[int]) -> Places:
     return Places(shape, _compressed(np.expand_dims(result, sorted(axes))), table)
 
 
-def combined(first: Places, second: Places, shape: Sequence[int]) -> Places:
+def combined(first: Places, second: Places, shape: Sequence[int], *, repeats: bool = True) -> Places:
     """Places of an element-wise result of two signals, which must agree cell by cell.
 
-    A signal that is repeated over the places of the other, such as the gate of a squeeze-excite block, counts as a
-    constant.
+    With `repeats`, a signal that is repeated over the places of the other, such as the gate of a squeeze-excite
+    block, counts as a constant.
     """
     shape = tuple(shape)
-    if _is_repeated(second, first, len(shape)):
+    if repeats and _is_repeated(second, first, len(shape)):
         return repeated(first, shape)
-    if _is_repeated(first, second, len(shape)):
+    if repeats and _is_repeated(first, second, len(shape)):
         return repeated(second, shape)
     (one, other), boxes = joined([first, second])
     one, other = _aligned(one, len(shape)), _aligned(other, len(shape))

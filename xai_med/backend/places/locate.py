@@ -29,14 +29,19 @@ class Locator:
         Complete.
     batch : tensor of shape (N, C, *space)
         The images; only its device and its number of axes matter.
+    begins : tuple of (Node, Places) or None
+        One operation, and places of its result that are followed instead of those in the image, as the numbers of
+        tokens are. All that does not come of it lies nowhere, and what several of its cells are mixed in is `MIXED`,
+        also where they are only next to each other.
     """
 
-    def __init__(self, trace: Trace, batch: Tensor) -> None:
+    def __init__(self, trace: Trace, batch: Tensor, begins: tuple[Node, Places] | None = None) -> None:
         self._tensors = trace.tensors
         self._is_tensor = trace.is_tensor
         self._like = batch
-        self.space = len(shape_of(batch)) - 2
-        self._found: dict[int, Places] = {}
+        self._begin = None if begins is None else begins[0].index
+        self.space = len(shape_of(batch)) - 2 if begins is None else begins[1].space
+        self._found: dict[int, Places] = {} if begins is None else {begins[0].index: begins[1]}
         self._lost: set[int] = set()
         self._lattices: dict[int, Lattice | None] = {}
 
@@ -76,6 +81,8 @@ class Locator:
 
         Patches that leave a rest of the image out are an exception.
         """
+        if self._begin is not None:
+            return node.index < self._begin
         return self._is_known(node) and (not node.parents or (node.kind in _WINDOWED and not _leaves_rest(node)))
 
     def _is_known(self, node: Node) -> bool:
@@ -84,10 +91,12 @@ class Locator:
         return all(node.axes.count(name) == 1 for name in ("N", *space)) and "?" not in node.axes
 
     def _placed(self, node: Node) -> Places:
+        if self._begin is not None and (self._begins_anew(node) or all(map(_is_nowhere, self._inputs(node)))):
+            return algebra.everywhere(node.shape, NOWHERE, self.space)
         found = None
         if not self._begins_anew(node) and node.name not in _REORDERING and node.kind in _RULES:
             found = _RULES[node.kind](self, node)
-        if found is None and self._is_known(node):
+        if found is None and self._begin is None and self._is_known(node):
             space = [node.axes.index(str(axis)) for axis in range(self.space)]
             return algebra.known(node.shape, node.axes.index("N"), space)
         if found is None:
@@ -108,7 +117,8 @@ class Locator:
             return None
         found = inputs[0]
         for other in inputs[1:]:
-            found = algebra.combined(found, other, np.broadcast_shapes(found.shape, other.shape))
+            shape = np.broadcast_shapes(found.shape, other.shape)
+            found = algebra.combined(found, other, shape, repeats=self._begin is None)
         return algebra.repeated(found, node.shape)
 
     def reshape(self, node: Node) -> Places | None:
@@ -170,7 +180,7 @@ class Locator:
             return algebra.repeated(found, node.shape)
         if kernel is None and max(node.shape[2:]) == 1:
             return algebra.repeated(algebra.merged(found, tuple(range(2, len(node.shape)))), node.shape)
-        if len(node.shape) != self.space + 2:
+        if len(node.shape) != self.space + 2 or self._begin is not None:
             return None
         steps = [None] * self.space if kernel is None else _patch_sizes(kernel, found.shape, node.shape)
         sizes = kernel or (2,) * self.space  # pools are padded by one cell at most
@@ -224,6 +234,10 @@ class Locator:
     def _native(self, array: Array) -> Tensor:
         whole = np.ascontiguousarray(array, dtype=np.int64)
         return self._tensors.cast(self._tensors.from_numpy(whole, self._like), "float64")
+
+
+def _is_nowhere(places: Places) -> bool:
+    return bool((places.cells == NOWHERE).all())
 
 
 def _fits(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:

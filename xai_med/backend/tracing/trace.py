@@ -1,6 +1,6 @@
 """A traced forward pass, as the adapters for eager frameworks give it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -127,6 +127,15 @@ class RecordedTrace:
     ) -> Iterator[Tensor]:
         """Send cotangents of `outputs` back to `to`, one after the other over one graph."""
         results = self._framework.pullback(outputs, cotangents, to, differentiable=differentiable)
+        if results is None:
+            raise GradientError(CUT)
+        yield from results
+
+    def pullback_to_each(
+        self, outputs: Tensor, cotangents: Iterable[Tensor], to: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Send cotangents of `outputs` back to several tensors at once."""
+        results = self._framework.pullback_to_each(outputs, cotangents, to)
         if results is None:
             raise GradientError(CUT)
         yield from results
