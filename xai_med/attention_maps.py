@@ -127,7 +127,8 @@ def attention_of(request: Request, *, rows: Sequence[int] | None, residual: bool
         refuse_ways_around(logits, stack)
         if residual:
             _refuse_without_residual(logits, stack, trace)
-        reading = find_reading(logits, stack, trace) if rows is None else _chosen(rows, stack.tokens.count)
+        chosen = None if rows is None else _chosen(rows, stack.tokens.count)
+        reading = find_reading(logits, stack, trace, chosen)
         positions = tuple(_position(layer, keep, trace) for layer in stack.layers)
         factors = tuple(keep.met[number][position] for number, position in positions)
         keep.met.clear()
@@ -199,12 +200,21 @@ def _chosen(rows: Sequence[int], count: int) -> Reading:
 
 
 def _refuse_without_residual(logits: Node, stack: AttentionStack, trace: Trace) -> None:
-    following = [*(layer.values for layer in stack.layers[1:]), logits]
-    for layer, start in zip(stack.layers, following, strict=True):
-        if not leads_around(start, layer.product, stack.tokens.node):
+    """Refuse where a layer's result and what it began from are not added, or something goes round this sum."""
+    ends = [*(layer.product.index for layer in stack.layers[1:]), logits.index + 1]
+    for layer, end in zip(stack.layers, ends, strict=True):
+        sums = [
+            node
+            for node in logits.ancestors()
+            if layer.product.index < node.index < end
+            and node.kind is Kind.ADD
+            and not leads_around(logits, node, stack.tokens.node)
+        ]
+        if not any(leads_around(node, layer.product, stack.tokens.node) for node in sums):
             raise NotApplicableError(
-                f"the attention in {trace.layer_name(layer.product)!r} has no residual connection round it, which the "
-                f"identity in the method's matrices stands for; attention_rollout takes residual=0, or {INSTEAD}"
+                f"the attention in {trace.layer_name(layer.product)!r} has no residual connection round it alone, "
+                f"which the identity in the method's matrices stands for; attention_rollout takes residual=0, or "
+                f"{INSTEAD}"
             )
 
 

@@ -104,7 +104,7 @@ def find_attention(logits: Node, trace: Trace, batch: Tensor) -> AttentionStack:
     products = [node for node in reversed(list(logits.ancestors())) if node in factors]
     if not products:
         raise NotApplicableError(
-            f"the model has no attention whose weights come of a softmax on the way to the score; {INSTEAD}"
+            f"the model has no attention by weights that a softmax made on the way to the score; {INSTEAD}"
         )
     _refuse_other_products(logits, factors, trace)
     first = products[0]
@@ -202,8 +202,8 @@ def _refuse_other_products(logits: Node, factors: dict[Node, tuple[Node, Node]],
     for node in logits.ancestors():
         if attends(node) and node not in factors and node.index not in scores:
             raise NotApplicableError(
-                f"{node.name} in {trace.layer_name(node)!r} multiplies two signals, and is no attention whose weights "
-                f"come of a softmax as they are; {INSTEAD}"
+                f"{node.name} in {trace.layer_name(node)!r} multiplies two signals, and is no attention by weights "
+                f"that a softmax made; {INSTEAD}"
             )
 
 

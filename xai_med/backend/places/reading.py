@@ -1,5 +1,6 @@
 """Which tokens a score is read from: a class token, or the mean of some."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,30 +42,47 @@ class Reading:
         return f"the mean of the rows of tokens {listed}"
 
 
-def find_reading(logits: Node, stack: AttentionStack, trace: Trace) -> Reading:
+def find_reading(logits: Node, stack: AttentionStack, trace: Trace, chosen: Reading | None = None) -> Reading:
     """Which tokens the logits are computed from, behind the last attention.
+
+    Parameters
+    ----------
+    logits, stack, trace
+        The operation that made them, the attention layers, and the pass.
+    chosen : Reading or None
+        What to take, however they are read.
 
     Raises
     ------
     NotApplicableError
-        They are read in several ways or places, or in one that is neither a choice of one token nor a mean.
+        They are read before the last attention; or, where nothing is chosen, in several ways, or in one that is
+        neither a choice of one token nor a mean.
     """
     found: dict[Reading, Node] = {}
-    for node in logits.ancestors(differentiable_only=True):
-        if len(_carried(node, stack)) < 2:
-            for parent in node.parents:
-                if len(_carried(parent, stack)) > 1:
-                    found.setdefault(_read(node, parent, stack, trace), parent)
+    for node, parent in _ends(logits, stack):
+        if stack.layers[-1].product not in parent.ancestors():
+            raise NotApplicableError(
+                f"{node.name} in {trace.layer_name(node)!r} reads from tokens before the last attention, of which the "
+                f"attention weights say nothing; {INSTEAD}"
+            )
+        if chosen is None:
+            found.setdefault(_read(node, parent, stack, trace), parent)
+    if chosen is not None:
+        return chosen
     if len(found) != 1:
         ways = "; ".join(f"{reading} in {trace.layer_name(node)!r}" for reading, node in found.items())
         raise NotApplicableError(
             f"the score is not read from one token or one mean of tokens ({ways or 'the output itself holds tokens'}); "
             f"say which tokens' rows to take with rows=, or {INSTEAD}"
         )
-    ((reading, parent),) = found.items()
-    if stack.layers[-1].product not in parent.ancestors():
-        raise NotApplicableError(f"the score is read from tokens before the last attention; {INSTEAD}")
-    return reading
+    return next(iter(found))
+
+
+def _ends(logits: Node, stack: AttentionStack) -> Iterator[tuple[Node, Node]]:
+    """Operations that hand on no tokens one by one, each with what gave it some."""
+    for node in logits.ancestors(differentiable_only=True):
+        if len(_carried(node, stack)) < 2:
+            yield from ((node, parent) for parent in node.parents if len(_carried(parent, stack)) > 1)
 
 
 def refuse_ways_around(logits: Node, stack: AttentionStack) -> None:

@@ -130,13 +130,13 @@ class Surrogates:
 
         tensors = self._framework.tensors
         value = apply(*(tensors.stop_gradient(tensor) for tensor in resolved))
-        extra = value[1:] if isinstance(value, tuple) else ()
+        extra = value[1:] if isinstance(value, tuple) else ()  # such as what Paddle's einsum keeps for its derivative
         operation = Operation(
             kind=call.kind,
             name=call.name,
             inputs=resolved,
-            value=tensors.stop_gradient(value[0] if isinstance(value, tuple) else value),
-            apply=apply,
+            value=tensors.stop_gradient(_result(value)),
+            apply=lambda *replacements: _result(apply(*replacements)),
             details=details,
             factors=len(occurrences),
             weighing=self._weighing_positions(call, signals, value),
@@ -155,6 +155,11 @@ class Surrogates:
 
     def _producers(self, signals: list[Tensor]) -> list[Node]:
         return [node for node in map(self._nodes.get, signals) if node is not None]
+
+
+def _result(value: Any) -> Tensor:
+    """The first of several outputs."""
+    return value[0] if isinstance(value, tuple) else value
 
 
 def _each_once(signals: list[Tensor]) -> list[Tensor]:
