@@ -1,10 +1,9 @@
 """Transformers whose attention is, or is not, what attention maps are defined for; written once for both frameworks."""
 
-from dataclasses import replace
 from functools import partial
 
 import token_networks as tokens
-from token_networks import CHANNELS, NETWORKS, attended, block, heads_of, joined_heads, tokens_of, with_tokens
+from token_networks import CHANNELS, attended, block, heads_of, joined_heads, tokens_of, with_tokens
 
 HALF = CHANNELS // 2
 
@@ -125,6 +124,14 @@ def first_by(attention, f, w, mark, x):
     return read_first(f, w, x)
 
 
+def causal_last(f, w, mark, x):
+    """Two blocks in which each token sees itself and earlier ones only; the head reads the last."""
+    x = begun(f, w, x)
+    for number in (1, 2):
+        x = block(f, w, mark, x, number, causal)
+    return f.linear(f.norm(x)[:, -1], w["head"])
+
+
 def between(change, f, w, mark, x):
     """Something happens to the tokens between two blocks."""
     x = block(f, w, mark, begun(f, w, x), 1)
@@ -225,6 +232,7 @@ def small(forward):
 SMALL = {
     "class_token": small(partial(first_by, attended)),
     "causal": small(partial(first_by, causal)),
+    "causal_last": small(causal_last),
     "detached": small(partial(first_by, detached)),
     "side_by_side": small(side_by_side),
     "without_residual": small(without_residual),
@@ -235,4 +243,3 @@ SMALL = {
     **{f"between {change.__name__}": small(partial(between, change)) for change in CHANGES},
     **{f"read {name}": small(partial(behind, read)) for name, read in READS.items()},
 }
-MEAN = replace(NETWORKS["mean_pooled"], shape=(2, 4, 9), weights=tokens.weights((2, 3), grid=(2, 3), **tokens._TOKENS))
