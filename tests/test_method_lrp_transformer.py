@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import transformer
+from attention_networks import SMALL
 from numpy.testing import assert_allclose
 
 from xai_med import explain
@@ -47,6 +48,14 @@ def test_frameworks_agree_on_a_transformer():
     named = transformer.weights()
     first, second = (relevance(make(named, fused=True)).attribution for make in transformer.MODELS.values())
     close(first, second, 1e-10)
+
+
+def test_attention_by_sums_of_products_is_that_by_matrix_products(backend):
+    by_sums, by_matrices = (
+        explain(SMALL[name].model(backend.name, ()), SMALL[name].images(2), method="lrp", target="all", epsilon=1e-12)
+        for name in ("form by_hand", "class_token")
+    )
+    close(by_sums.attribution, by_matrices.attribution, 1e-8)
 
 
 # ---- PyTorch writes the same thing in several ways
