@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from token_networks import NETWORKS as TOKEN_NETWORKS
 
 import xai_med
-from xai_med.errors import ConformanceError
+from xai_med.errors import ConformanceError, SettingError
 from xai_med.registry import METHODS, register_method, unregister
 from xai_med.request import Attribution, Request
 from xai_med.testing import NETWORKS, check_backend, check_method, check_tensors
@@ -17,7 +18,35 @@ def test_backend_conforms(backend):
     assert max(deviation for _, _, deviation in found.deviations) < 1e-7
 
 
-@pytest.mark.parametrize("name", xai_med.methods())
+NEED_ATTENTION = ("attention_gradient", "attention_rollout")
+TRANSFORMERS = {
+    f"tokens of {name}": lambda backend, network=TOKEN_NETWORKS[name]: (
+        network.model(backend.name, ()),
+        network.images(2),
+    )
+    for name in ("class_token", "mean_pooled", "volume", "signal", "shifted_windows")
+}
+
+
+@pytest.mark.parametrize("name", NEED_ATTENTION)
+def test_method_of_attention_conforms_on_transformers(name):
+    found = check_method(name, models=TRANSFORMERS)
+    assert {place.split(": ")[1] for place in found.worked} == set(TRANSFORMERS) - {"tokens of shifted_windows"}
+    assert {place.split(": ")[1] for place in found.refused} == {*NETWORKS, "tokens of shifted_windows"}
+    assert found.between_frameworks < 1e-7
+
+
+def test_a_method_that_works_on_no_network_is_found():
+    with pytest.raises(ConformanceError, match="refuses every network of the kit; give one that it works on"):
+        check_method("attention_rollout")
+
+
+def test_a_further_network_by_the_name_of_one_of_the_kit_is_refused():
+    with pytest.raises(SettingError, match="the kit has networks of the names signal already"):
+        check_method("attention_rollout", models={"signal": TRANSFORMERS["tokens of signal"]})
+
+
+@pytest.mark.parametrize("name", sorted({*xai_med.methods()} - {*NEED_ATTENTION}))
 def test_method_conforms_in_every_installed_framework(name):
     found = check_method(name)
     assert any("densenet_like" in place for place in found.worked)

@@ -19,7 +19,7 @@ from xai_med.backend.tensors import Array, Tensor, Tensors, precision
 from xai_med.checks import Check
 from xai_med.errors import NotApplicableError, SettingError
 from xai_med.request import Attribution, Explained, Request
-from xai_med.rules.keep import Keep
+from xai_med.rules import Keep
 from xai_med.verification import agreement_check, in_double, where_possible
 
 NEEDS = "attention layers over the same tokens, one after the other, with residual connections"

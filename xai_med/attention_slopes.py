@@ -9,7 +9,7 @@ from xai_med.backend.start import AtInput
 from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.checks import Check
 from xai_med.request import Attribution, Request
-from xai_med.rules.keep import Keep
+from xai_med.rules import Keep
 from xai_med.verification import Claim, in_double, slope_checks, where_possible
 
 

@@ -5,6 +5,7 @@ from xai_med.rules.composites import COMPOSITES, epsilon_everywhere, epsilon_plu
 from xai_med.rules.counted import counted, operations_check
 from xai_med.rules.epsilon import Epsilon
 from xai_med.rules.first_layer import Flat, WSquare, ZBox
+from xai_med.rules.keep import Keep
 from xai_med.rules.normalisation import FixedSpread
 from xai_med.rules.passing import Pass
 from xai_med.rules.product import Product
@@ -21,6 +22,7 @@ __all__ = [
     "Flat",
     "GuidedReLU",
     "IdentityReLU",
+    "Keep",
     "Pass",
     "Product",
     "Rule",

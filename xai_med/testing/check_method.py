@@ -46,8 +46,28 @@ class MethodConformance:
 Settings: TypeAlias = Mapping[str, Any] | Callable[[Blueprint], Mapping[str, Any]]
 """Settings of a method, or a function that makes them for a network, as for reference images of its input's shape."""
 
+NativeModel: TypeAlias = Callable[[Backend], tuple[Any, Array]]
+"""Makes a model of a backend's framework in evaluation mode, in float64, and two images for it (2, C, *space)."""
 
-def check_method(name: str, *, backends: Sequence[Backend] = (), settings: Settings | None = None) -> MethodConformance:
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """One network in one framework, and with what a method is asked there."""
+
+    network: str
+    model: Any
+    images: Array
+    settings: Mapping[str, Any]
+    is_thorough: bool
+
+
+def check_method(
+    name: str,
+    *,
+    backends: Sequence[Backend] = (),
+    settings: Settings | None = None,
+    models: Mapping[str, NativeModel] | None = None,
+) -> MethodConformance:
     """Check that a registered method keeps the contract: what plugin authors run in their tests.
 
     On every tiny network it must give maps of the input's space for all classes, equal in all frameworks, or refuse
@@ -62,11 +82,15 @@ def check_method(name: str, *, backends: Sequence[Backend] = (), settings: Setti
         Those of the installed frameworks by default.
     settings : mapping or callable, optional
         Of a method that cannot do without, or that would take long; a callable gets the network's blueprint.
+    models : mapping of str to callable, optional
+        Further networks, which no blueprint states, such as transformers; everything is checked on each.
 
     Raises
     ------
     ConformanceError
         A claim does not hold; it is named.
+    SettingError
+        One of `models` has the name of a network of the kit, or settings of a blueprint are asked for it.
     """
     method = get_method(name)
     _check_card(method)
@@ -76,15 +100,23 @@ def check_method(name: str, *, backends: Sequence[Backend] = (), settings: Setti
     worked: list[str] = []
     refused: list[str] = []
     largest = 0.0
-    for network, make in NETWORKS.items():
+    further = {} if models is None else models
+    plain = _plain_settings(settings, further)
+    for network in (*NETWORKS, *further):
         found: dict[str, Array | str] = {}
         for backend in chosen:
-            found[backend.name] = _run(method, backend, make(), {} if settings is None else settings)
+            if network in further:
+                case = _Case(network, *further[network](backend), plain, True)
+            else:
+                case = _case_of_kit(network, backend, {} if settings is None else settings)
+            found[backend.name] = _run(method, backend, case)
             place = f"{backend.name}: {network}"
             (refused if isinstance(found[backend.name], str) else worked).append(place)
         largest = max(largest, _compare(name, network, found))
     if not worked:
-        raise ConformanceError(f"method {name!r} refuses every network of the kit")
+        raise ConformanceError(
+            f"method {name!r} refuses every network of the kit; give one that it works on in models="
+        )
     return MethodConformance(name, tuple(worked), tuple(refused), largest)
 
 
@@ -95,12 +127,30 @@ def _check_card(method: Method) -> None:
         raise ConformanceError(f"method {method.name!r} has no docstring")
 
 
-def _run(method: Method, backend: Backend, blueprint: Blueprint, settings: Settings) -> Array | str:
-    """The attribution for all classes, or the type of the refusal."""
+def _plain_settings(settings: Settings | None, further: Mapping[str, NativeModel]) -> Mapping[str, Any]:
+    """What a method is asked on networks without a blueprint."""
+    if taken := sorted(set(further) & set(NETWORKS)):
+        raise SettingError(
+            f"the kit has networks of the names {', '.join(taken)} already; name those of models= otherwise"
+        )
+    if not callable(settings):
+        return {} if settings is None else settings
+    if further:
+        raise SettingError("models= have no blueprint that settings= could be made for; give settings as a mapping")
+    return {}
+
+
+def _case_of_kit(network: str, backend: Backend, settings: Settings) -> _Case:
+    blueprint = NETWORKS[network]()
     images = example_input(blueprint, 2, 1).astype(np.float64)
-    model = backend.build(blueprint, dtype="float64")
-    what = f"{method.name} on {blueprint.name} in {backend.name}"
     given = settings(blueprint) if callable(settings) else settings
+    return _Case(network, backend.build(blueprint, dtype="float64"), images, given, network in _THOROUGH)
+
+
+def _run(method: Method, backend: Backend, case: _Case) -> Array | str:
+    """The attribution for all classes, or the type of the refusal."""
+    model, images, given = case.model, case.images, case.settings
+    what = f"{method.name} on {case.network} in {backend.name}"
     try:
         explanation = explain(model, images, method=method.name, target="all", backend=backend, **given)
     except (NotApplicableError, UnsupportedOperationError) as refusal:
@@ -111,7 +161,7 @@ def _run(method: Method, backend: Backend, blueprint: Blueprint, settings: Setti
         raise ConformanceError(f"{what}: maps have shape {explanation.maps.shape} for input {images.shape}")
     if not np.isfinite(explanation.maps).all():
         raise ConformanceError(f"{what}: maps hold NaN or infinite values")
-    if blueprint.name not in _THOROUGH:
+    if not case.is_thorough:
         return explanation.attribution
 
     def native(some: Array) -> Array:
