@@ -111,7 +111,7 @@ FAULTS = (
     ),
     Fault(
         "z_plus_without_negative_inputs",
-        "xai_med/rules/z_plus.py",
+        "xai_med/rules/contributions.py",
         "return not bool(smallest < 0)",
         "return True",
         "z+ holds for inputs of either sign",
@@ -119,8 +119,8 @@ FAULTS = (
     ),
     Fault(
         "z_plus_without_bias",
-        "xai_med/rules/z_plus.py",
-        "None if details.bias is None else tensors.relu(details.bias)",
+        "xai_med/rules/contributions.py",
+        "None if details.bias is None or not biased else tensors.relu(details.bias)",
         "None",
         "the positive bias keeps its share",
         (LRP,),

@@ -65,6 +65,9 @@ LINEAR_OR_ROUTING = frozenset(
 )
 """Kinds through which relevance passes by differentiation alone (METHODS: gradient x input of a homogeneous map)."""
 
+WEIGHTED = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR})
+"""Kinds of operations with weights."""
+
 
 class BatchStatistics:
     """The affine map of a batch norm in evaluation mode, per channel: ``x * scale + shift``.

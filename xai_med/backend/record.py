@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xai_med.backend.operations import NO_DETAILS, Details, Kind
 
 if TYPE_CHECKING:
+    from xai_med.backend.placed import Placed
     from xai_med.backend.places.moves import Move
 
 AxisNames = tuple[str, ...]
@@ -35,6 +36,10 @@ class Node:
         Whether the rules in force have an answer for it.
     weighing : tuple of Node
         Parents that receive no relevance, as under the rules in force they only weigh the others.
+    placed : Placed or None
+        The rule by name or depth that it got, where there are such.
+    depth : int or None
+        Its number among the operations with weights, from 0 in the order of calls, where rules are in force.
     module : object or None
         The innermost module that was running.
     details : Details
@@ -56,6 +61,8 @@ class Node:
     is_differentiable: bool = True
     is_covered: bool = True
     weighing: tuple["Node", ...] = field(default=(), repr=False)
+    placed: "Placed | None" = None
+    depth: int | None = None
     module: Any = None
     details: Details = NO_DETAILS
     output: int = 0

@@ -16,6 +16,7 @@ class _Counted:
 
     rule: Rule
     met: Counter[tuple[Kind, str]]
+    where: str = ""
 
     @property
     def name(self) -> str:
@@ -24,7 +25,7 @@ class _Counted:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the rule's surrogate."""
-        self.met[operation.kind, self.rule.name] += 1
+        self.met[operation.kind, f"{self.rule.name} {self.where}".rstrip()] += 1
         return self.rule(operation, tensors)
 
 
@@ -32,7 +33,9 @@ def counted(rules: Composite) -> tuple[Composite, Counter[tuple[Kind, str]]]:
     """The same rules, and how often each meets which kind of operation while the model runs under them."""
     met: Counter[tuple[Kind, str]] = Counter()
     changed = {kind: _Counted(rule, met) for kind, rule in rules.rules.items()}
-    return replace(rules, rules=changed, first=None if rules.first is None else _Counted(rules.first, met)), met
+    placed = tuple(replace(each, rule=_Counted(each.rule, met, each.where)) for each in rules.placed)
+    first = None if rules.first is None else _Counted(rules.first, met)
+    return replace(rules, rules=changed, placed=placed, first=first), met
 
 
 def operations_check(logits: Node, met: Counter[tuple[Kind, str]], *, merges_batch_norm: bool = False) -> Check:

@@ -31,7 +31,7 @@ class Flat:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of the first layer."""
-        parts = _on_probe(operation, lambda weight: weight * 0 + 1)
+        parts = on_probe(operation, lambda weight: weight * 0 + 1)
         return redistribute(parts, operation.value, self.epsilon, tensors)
 
 
@@ -53,47 +53,28 @@ class WSquare:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of the first layer."""
-        parts = _on_probe(operation, lambda weight: weight * weight)
+        parts = on_probe(operation, lambda weight: weight * weight)
         return redistribute(parts, operation.value, self.epsilon, tensors)
 
 
-@dataclass(frozen=True)
-class ZBox:
-    """Contributions measured from the ends of the pixel range: ``a w - low [w]+ - high [w]-``.
-
-    Parameters
-    ----------
-    low, high : float
-        Range of the model's input, after its normalisation; pixels must lie within.
-
-    References
-    ----------
-    Montavon et al. 2017, arXiv:1512.02479, section 4.1.3.
-    """
-
-    low: float
-    high: float
-    epsilon: float = 1e-6
-
-    @property
-    def name(self) -> str:
-        """Rule and setting."""
-        return f"z_box({self.low:g}, {self.high:g}, {self.epsilon:g})"
-
-    def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
-        """Return the surrogate of the first layer."""
-        positive = _on_probe(operation, tensors.relu)
-        negative = _on_probe(operation, lambda weight: tensors.clip(weight, high=0.0))
-        parts = _on_probe(operation, lambda weight: weight, of=operation.inputs[0])
-        parts = parts - positive * self.low - negative * self.high
-        return redistribute(parts, operation.value, self.epsilon, tensors)
-
-
-def _on_probe(operation: Operation, change: Callable[[Tensor], Tensor], *, of: Tensor | None = None) -> Tensor:
+def on_probe(operation: Operation, change: Callable[[Tensor], Tensor], *, of: Tensor | None = None) -> Tensor:
     """Apply the first layer with changed weights and no bias to the probe, or to `of`."""
-    details = operation.details
-    if operation.probe is None or details.linear_map is None or details.weight is None:
+    probe, details = probe_of(operation), operation.details
+    if details.linear_map is None:
+        raise UnsupportedOperationError(f"the backend gives no way to re-apply {operation.name}")
+    return details.linear_map(probe if of is None else of, change(details.weight), None)
+
+
+def probe_of(operation: Operation) -> Tensor:
+    """The ones by which the input was multiplied.
+
+    Raises
+    ------
+    UnsupportedOperationError
+        The operation does not read the input, or has no weights.
+    """
+    if operation.probe is None or operation.details.weight is None:
         raise UnsupportedOperationError(
             f"a first-layer rule was given, but {operation.name} does not read the network's input itself"
         )
-    return details.linear_map(operation.probe if of is None else of, change(details.weight), None)
+    return operation.probe

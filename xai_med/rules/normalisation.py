@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from xai_med.backend.operations import Operation
+from xai_med.backend.operations import Kind, Operation
 from xai_med.backend.tensors import Tensor, Tensors, shape_of
 from xai_med.errors import UnsupportedOperationError
+from xai_med.rules.applicable import refuse_other_kinds
 from xai_med.rules.stabilise import carry
 
 
@@ -25,6 +26,7 @@ class FixedSpread:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of a normalisation."""
+        refuse_other_kinds(operation, {Kind.NORMALISATION, Kind.BATCH_NORM}, self.name)
         spread, (signal,) = operation.details.spread, operation.inputs
         if spread is None:
             raise UnsupportedOperationError(f"the statistics of {operation.name} could not be read")

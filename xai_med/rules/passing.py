@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
-from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tensors import Tensor, Tensors, shape_of
+from xai_med.errors import UnsupportedOperationError
 from xai_med.rules.stabilise import carry
 
 _SMALLEST = 1e-30  # below it value / input overflows float32; such an input is treated as zero
@@ -30,6 +31,11 @@ class Pass:
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of an element-wise operation."""
         signal = operation.inputs[0]
+        if len(operation.inputs) != 1 or shape_of(signal) != shape_of(operation.value):
+            raise UnsupportedOperationError(
+                f"the rule {self.name} is not for {operation.name} ({operation.kind.value}), which has several signals "
+                f"or changes their shape"
+            )
         fixed = tensors.stop_gradient(signal)
         is_off = tensors.abs(fixed) < _SMALLEST
         # by infinity, not by one and set to zero afterwards: each pass over memory takes as long as a small layer

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from xai_med.backend.operations import Operation
+from xai_med.backend.operations import Kind, Operation
 from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.rules.applicable import refuse_other_kinds
 from xai_med.rules.stabilise import carry, redistribute
+
+_PRODUCTS = frozenset({Kind.MULTIPLY, Kind.DIVIDE, Kind.MATMUL})
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Product:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of a product of signals."""
+        refuse_other_kinds(operation, _PRODUCTS, self.name)
         carriers = operation.factors - len(operation.weighing)
 
         def change(position: int, factor: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ Each forward value is the ReLU's own; `g` is the cotangent that comes back, `a` 
 from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
-from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.backend.tensors import Tensor, Tensors, shape_of
+from xai_med.errors import UnsupportedOperationError
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,6 @@ class GuidedReLU:
 
 def _with_derivative_of(signal: Tensor, value: Tensor, tensors: Tensors) -> Tensor:
     """The ReLU's value with the derivative of the identity."""
+    if shape_of(signal) != shape_of(value):
+        raise UnsupportedOperationError("a rule for rectifiers is not for an operation that changes its input's shape")
     return tensors.carry(signal * 1, tensors.stop_gradient(value))

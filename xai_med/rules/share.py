@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
 from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.rules.applicable import HOMOGENEOUS, refuse_other_kinds
 from xai_med.rules.stabilise import redistribute
 
 
@@ -28,4 +29,5 @@ class Share:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of a sum or mean."""
+        refuse_other_kinds(operation, HOMOGENEOUS, self.name)
         return redistribute(operation.apply(*operation.inputs), operation.value, self.epsilon, tensors)

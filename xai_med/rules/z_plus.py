@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from xai_med.backend.operations import Operation
-from xai_med.backend.tensors import Tensor, Tensors, shape_of
-from xai_med.errors import UnsupportedOperationError
+from xai_med.backend.tensors import Tensor, Tensors
+from xai_med.rules.contributions import positive_contributions
 from xai_med.rules.stabilise import redistribute
 
 
@@ -29,20 +29,5 @@ class ZPlus:
 
     def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
         """Return the surrogate of a convolution or linear map."""
-        details, (signal,) = operation.details, operation.inputs
-        if details.linear_map is None:
-            raise UnsupportedOperationError(f"z_plus needs an operation with weights, {operation.name} has none")
-        weight = details.weight
-        bias = None if details.bias is None else tensors.relu(details.bias)
-        if _is_nowhere_negative(signal, tensors):
-            positive = details.linear_map(signal, tensors.relu(weight), bias)
-        else:
-            positive = details.linear_map(tensors.relu(signal), tensors.relu(weight), bias) + details.linear_map(
-                tensors.clip(signal, high=0.0), tensors.clip(weight, high=0.0), None
-            )
+        positive = positive_contributions(operation, tensors, rule=self.name)
         return redistribute(positive, operation.value, self.epsilon, tensors, is_positive=True)
-
-
-def _is_nowhere_negative(signal: Tensor, tensors: Tensors) -> bool:
-    smallest = tensors.amin(tensors.stop_gradient(signal), tuple(range(len(shape_of(signal)))))
-    return not bool(smallest < 0)

@@ -85,5 +85,6 @@ def frozen(rules: Composite) -> tuple[Composite, FixedParts]:
     """The same rules with fixed parts that are remembered from the first run on."""
     parts = FixedParts()
     changed: dict[Any, Rule] = {kind: _Frozen(rule, parts) for kind, rule in rules.rules.items()}
+    placed = tuple(replace(each, rule=_Frozen(each.rule, parts)) for each in rules.placed)
     first = None if rules.first is None else _Frozen(rules.first, parts)
-    return replace(rules, rules=changed, first=first), parts
+    return replace(rules, rules=changed, first=first, placed=placed), parts

@@ -1,16 +1,18 @@
 """Applies rules to the stream of operations of a running model."""
 
+from collections.abc import Callable
 from typing import Any
 
 from xai_med.backend.arguments import map_tensors
 from xai_med.backend.framework import Framework
-from xai_med.backend.operations import Call, Details, Kind, Operation
+from xai_med.backend.operations import WEIGHTED, Call, Details, Kind, Operation
+from xai_med.backend.placed import Placed
 from xai_med.backend.record import Node
 from xai_med.backend.rule import Composite, Rule
 from xai_med.backend.tensors import Tensor, shape_of
 from xai_med.backend.tracing.factors import weighing_factors
 from xai_med.backend.tracing.weak import TensorMap
-from xai_med.backend.tracing.weighted import WEIGHTED, WeightedOperations
+from xai_med.backend.tracing.weighted import WeightedOperations
 from xai_med.errors import UnsupportedOperationError
 
 _PRODUCTS = frozenset({Kind.MULTIPLY, Kind.MATMUL, Kind.DIVIDE})
@@ -28,41 +30,64 @@ class Surrogates:
         By kind of operation.
     nodes : TensorMap of Node
         The record, as far as it goes.
+    layer : callable
+        Gives the dotted name of the innermost module that is running; asked only where rules are placed.
     """
 
-    def __init__(self, framework: Framework, rules: Composite, nodes: TensorMap[Node]) -> None:
+    def __init__(
+        self, framework: Framework, rules: Composite, nodes: TensorMap[Node], layer: Callable[[], str]
+    ) -> None:
         self._framework = framework
         self._rules = rules
         self._nodes = nodes
+        self._layer = layer
         self._weighted = WeightedOperations(framework, rules)
+        self._count = 0  # of operations with weights
+        self._placed: Placed | None = None  # what the call at hand gets
 
     def covers(self, call: Call, details: Details) -> bool:
         """Whether the rules in force have an answer for this call."""
         kind = call.kind
+        if self._rules.placed:
+            self._placed = self._placed_for(_kind_in_force(call, details))
         if kind in WEIGHTED:
-            return self._rules.covers(kind) and not (self._is_signal(details.weight) or self._is_signal(details.bias))
+            self._count += 1
+            return self._covers(kind) and not (self._is_signal(details.weight) or self._is_signal(details.bias))
         if kind in self._rules.passing:
             return True
         if kind in _PRODUCTS:
             signals = self._signals(call)
             is_numerator = kind is not Kind.DIVIDE or bool(call.args and signals and signals[0] is call.args[0])
-            return is_numerator and (len(signals) == 1 or (len(signals) == 2 and self._rules.covers(kind)))
+            return is_numerator and (len(signals) == 1 or (len(signals) == 2 and self._covers(kind)))
         if kind in _OF_ONE and len(self._signals(call)) > 1:
             return False
-        if kind is Kind.BATCH_NORM and details.statistics is None:
-            kind = Kind.NORMALISATION
+        kind = _kind_in_force(call, details)
         if kind is Kind.NORMALISATION and details.spread is None:
             return kind in self._rules.passing
-        return self._rules.covers(kind)
+        return self._covers(kind)
+
+    def _placed_for(self, kind: Kind) -> Placed | None:
+        """The rule by name or depth for the call at hand: the last that holds."""
+        layer, depth = self._layer(), self._count if kind in WEIGHTED else None
+        return next((placed for placed in reversed(self._rules.placed) if placed.holds(kind, layer, depth)), None)
+
+    def _covers(self, kind: Kind) -> bool:
+        return self._placed is not None or self._rules.covers(kind)
+
+    def _rule(self, kind: Kind) -> Rule | None:
+        return self._rules.rules.get(kind) if self._placed is None else self._placed.rule
 
     def judge(self, node: Node, call: Call, *, is_covered: bool) -> None:
         """Write into a new node what the rules make of its call: whether they cover it, which parents only weigh."""
         node.is_covered = is_covered
+        node.placed = self._placed
+        if call.kind in WEIGHTED:
+            node.depth = self._count - 1
         node.weighing = self._weighing(call, node.shape)
 
     def _weighing(self, call: Call, shape: tuple[int, ...]) -> tuple[Node, ...]:
         """Producers of the signals that receive no relevance, as they only weigh others."""
-        if call.kind not in (Kind.MULTIPLY, Kind.DIVIDE) or call.kind not in self._rules.rules:
+        if call.kind not in (Kind.MULTIPLY, Kind.DIVIDE) or self._rule(call.kind) is None:
             return ()
         factors = self._producers(_each_once(self._signals(call)))
         return tuple(factors[position] for position in weighing_factors(call.kind, factors, shape))
@@ -98,14 +123,18 @@ class Surrogates:
         if call.kind is Kind.BATCH_NORM:
             merged = self._weighted.merge(call, details)
             if merged is not None:
+                self._placed = None
                 return merged
-        is_sample_norm = call.kind is Kind.BATCH_NORM and details.statistics is None
-        rule = self._rules.rules.get(Kind.NORMALISATION if is_sample_norm else call.kind)
+        first = self._rules.first if call.kind in WEIGHTED and is_covered else None
+        if first is not None and self._weighted.reads_input(details):
+            self._placed = None
+            return self._weighted.promise(call, details, first, is_first=True)
+        rule = self._rule(_kind_in_force(call, details))
         if rule is None or not is_covered:
             args, kwargs = map_tensors(self.resolve, call.args, call.kwargs, self._framework.is_tensor)
             return call.function(*args, **kwargs)
         if call.kind in WEIGHTED:
-            return self._weighted.promise(call, details, rule)
+            return self._weighted.promise(call, details, rule, is_first=False)
         return self._unweighted(call, details, rule)
 
     def _unweighted(self, call: Call, details: Details, rule: Rule) -> Tensor:
@@ -160,6 +189,12 @@ class Surrogates:
 def _result(value: Any) -> Tensor:
     """The first of several outputs."""
     return value[0] if isinstance(value, tuple) else value
+
+
+def _kind_in_force(call: Call, details: Details) -> Kind:
+    """The kind whose rule holds: a batch norm by the batch's own statistics is a normalisation."""
+    is_sample_norm = call.kind is Kind.BATCH_NORM and details.statistics is None
+    return Kind.NORMALISATION if is_sample_norm else call.kind
 
 
 def _each_once(signals: list[Tensor]) -> list[Tensor]:

@@ -63,6 +63,7 @@ class TracedNetwork:
                 space=len(shape_of(batch)) - 2,
                 differentiable=differentiable,
                 keeper=keeper,
+                name_of=self._name_of,
             )
             try:
                 output = self._run(tracer, batch)

@@ -1,5 +1,6 @@
 """Follows one forward pass operation by operation; knows no framework."""
 
+from collections.abc import Callable
 from typing import Any
 
 from xai_med.backend.arguments import map_tensors
@@ -60,6 +61,8 @@ class Tracer:
         Whether the caller's own graph goes on through captured tensors.
     keeper : StateKeeper
         Is told before the model writes in place.
+    name_of : callable
+        Gives the dotted name of a module, which rules for named layers go by.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Tracer:
         space: int,
         differentiable: bool,
         keeper: StateKeeper,
+        name_of: Callable[[Any], str] = lambda _: "",
     ) -> None:
         self._framework = framework
         self._keeper = keeper
@@ -80,7 +84,8 @@ class Tracer:
         self.left = self._recorder.left
         self.pooled: tuple[Tensor, Node] | None = None
         self.capture = Capture(framework, start, space=space, differentiable=differentiable)
-        self._surrogates = Surrogates(framework, rules, self.nodes) if rules is not None else None
+        self._surrogates = None if rules is None else Surrogates(framework, rules, self.nodes, self._layer)
+        self._name_of = name_of
         self._modules: list[tuple[Any, int]] = []
         self.failure: Failure | None = None
 
@@ -191,6 +196,10 @@ class Tracer:
     def _module(self) -> Any:
         """The innermost module that is running, None outside of all."""
         return self._modules[-1][0] if self._modules else None
+
+    def _layer(self) -> str:
+        """Dotted name of the innermost module that is running, empty in the model's own."""
+        return "" if self._module is None else self._name_of(self._module)
 
     def _place(self) -> str:
         return f"module {type(self._module).__name__}" if self._modules else "the model"

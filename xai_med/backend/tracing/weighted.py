@@ -17,9 +17,6 @@ from xai_med.backend.tensors import Tensor, shape_of
 from xai_med.backend.tracing.weak import TensorMap
 from xai_med.errors import UnsupportedOperationError
 
-WEIGHTED = frozenset({Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR})
-"""Kinds of operations with weights."""
-
 
 @dataclass
 class Promise:
@@ -83,15 +80,26 @@ class WeightedOperations:
         current, made = tensors.to_numpy(promise.surrogate), tensors.to_numpy(value)
         return bool(np.abs(current - made).max() <= 1e-5 * np.abs(made).max())
 
-    def promise(self, call: Call, details: Details, rule: Rule) -> Tensor:
-        """Run the plain operation, and remember what its consumers will see instead."""
+    def reads_input(self, details: Details) -> bool:
+        """Whether an operation reads the network's input itself."""
+        return self.resolve(details.signal) is self.first_input
+
+    def promise(self, call: Call, details: Details, rule: Rule, *, is_first: bool) -> Tensor:
+        """Run the plain operation, and remember what its consumers will see instead.
+
+        Parameters
+        ----------
+        call, details
+            The operation.
+        rule : Rule
+            Its own.
+        is_first : bool
+            Whether the rule is that of the first layer, which is written on the probe.
+        """
         tensors = self._framework.tensors
         signal = self.resolve(details.signal)
         weight, bias = (None if t is None else tensors.stop_gradient(t) for t in (details.weight, details.bias))
         details = replace(details, signal=signal, weight=weight, bias=bias)
-        is_first = self._rules.first is not None and signal is self.first_input
-        if is_first and self._rules.first is not None:
-            rule = self._rules.first
         if details.linear_map is None:
             raise UnsupportedOperationError(f"the backend gives no way to re-apply {call.name}")
         value = details.linear_map(tensors.stop_gradient(signal), weight, bias)
