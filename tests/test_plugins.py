@@ -41,6 +41,7 @@ BUILT_IN = (
     "deconvnet",
     "eigen_cam",
     "eigen_grad_cam",
+    "excitation_backprop",
     "expected_gradients",
     "grad_cam",
     "grad_cam_plus_plus",

@@ -13,6 +13,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "deconvnet": "xai_med.methods.deconvnet:deconvnet",
         "eigen_cam": "xai_med.methods.eigen_cam:eigen_cam",
         "eigen_grad_cam": "xai_med.methods.eigen_grad_cam:eigen_grad_cam",
+        "excitation_backprop": "xai_med.methods.excitation_backprop:excitation_backprop",
         "expected_gradients": "xai_med.methods.expected_gradients:expected_gradients",
         "grad_cam": "xai_med.methods.grad_cam:grad_cam",
         "grad_cam_plus_plus": "xai_med.methods.grad_cam_plus_plus:grad_cam_plus_plus",
