@@ -125,12 +125,23 @@ def verify_propagated(
     return read, *slope_checks(claim, what="relevance")
 
 
-def lost_share(maps: Array, starts: Array, epsilon: float) -> Check:
-    """How much of each start did not arrive: 1 - sum of relevance / start, the largest over images and classes."""
+def lost_share(maps: Array, starts: Array, epsilon: float, *, note: str) -> Check:
+    """How much of each start did not arrive: 1 - sum of relevance / start, the largest over images and classes.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (N, K, *space)
+        What arrived.
+    starts : ndarray of shape (N, K)
+        What it began with.
+    epsilon : float
+        Stabiliser.
+    note : str
+        Where shares go under the rules.
+    """
     arrived = maps.astype(np.float64).reshape(*maps.shape[:2], -1).sum(axis=2)
     share = 1 - arrived / np.where(starts == 0, 1, starts)
     worst = share.flat[np.abs(share).argmax()]
-    note = "shares go to biases, stabilisers and dead units; negative: biases added relevance"
     if (np.abs(starts) < 1e3 * epsilon).any():
         note += f"; a score is so small that the stabiliser {epsilon:g} itself absorbs part of it: lower epsilon"
     return Check("lost share of relevance", float(worst), note=note, key="lost_share")

@@ -23,6 +23,7 @@ from xai_med.rules import Composite, ContrastiveExcitation, Pass
 from xai_med.rules import excitation_backprop as excitation
 
 _SMALLEST = 1e-30  # of a logit: its inverse, with which the way back begins, must not overflow float32
+_LOSSES = "lost at units that nothing excites, such as a class for which no weight above zero speaks"
 _MOVING = frozenset({Kind.RESHAPE, Kind.PERMUTE, Kind.ROUTING, Kind.DROPOUT})
 
 
@@ -78,7 +79,7 @@ def excitation_backprop(request: Request, *, contrastive: bool = False) -> Attri
     found = propagated(request, rules, method="excitation_backprop", seeds=_from_one)
     tensors = request.network.tensors
     maps, scores = tensors.to_numpy(found.maps), found.explained.selection.scores
-    arrived = _difference(maps) if contrastive else lost_share(maps, np.ones_like(scores), 0.0)
+    arrived = _difference(maps) if contrastive else lost_share(maps, np.ones_like(scores), 0.0, note=_LOSSES)
     _refuse_constants(found.explained.logits.node)
     if not contrastive:
         _refuse_negative(found, tensors)

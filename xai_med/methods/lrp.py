@@ -14,6 +14,7 @@ from xai_med.request import Attribution, Request
 from xai_med.rules import COMPOSITES, WITH_RANGE, Composite
 
 _EPSILON = 1e-6  # as in the published EpsilonPlus
+_LOSSES = "shares go to biases, stabilisers and dead units; negative: biases, or alpha above 1, added relevance"
 
 
 def verify_lrp(request: Request, attribution: Attribution, settings: Mapping[str, Any]) -> tuple[Check, ...]:
@@ -70,7 +71,7 @@ def lrp(request: Request, *, composite: str | Composite = "epsilon_plus", epsilo
     rules = _composite(composite, epsilon)
     found = propagated(request, rules, method="lrp")
     maps = request.network.tensors.to_numpy(found.maps)
-    checks = (lost_share(maps, found.explained.selection.scores, epsilon), found.operations)
+    checks = (lost_share(maps, found.explained.selection.scores, epsilon, note=_LOSSES), found.operations)
     return Attribution(found.values, found.maps, found.explained, checks=checks, rules=rules.describe())
 
 

@@ -1,4 +1,4 @@
-"""Slow LRP-epsilon-z+ ("EpsilonPlus") in NumPy float64: the classical pass, layer by layer.
+"""Slow LRP in NumPy float64, "EpsilonPlus" or by other rules: the classical pass, layer by layer.
 
 References
 ----------
@@ -6,7 +6,8 @@ Bach et al. 2015, PLOS ONE 10(7):e0130140; Montavon et al. 2017, Pattern Recogni
 Kohlbrenner et al. 2020, arXiv:1910.09840 (epsilon on dense, z+ on convolutional layers).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,19 +18,35 @@ from xai_med.errors import UnsupportedOperationError
 from xai_med.testing.oracle_adjoint import pull_back
 from xai_med.testing.oracle_forward import AffineMap, affine_map, forward, scale_and_shift
 from xai_med.testing.oracle_heads import coefficients_of, logits_step
+from xai_med.testing.oracle_rules import DenseRule, Layer, excitation_shares, excited_terms
 
 _PASSED = ("relu", "silu", "batch_norm")
 _ROUTED = ("max_pool", "global_max_pool", "concatenate", "flatten", "dropout")
 _SHARED = ("linear", "average_pool", "global_average_pool")
 
+FIRST = "first"
+"""Key of the rule for what reads the image."""
 
-def relevance(blueprint: Blueprint, images: Array, *, target: int | Array, epsilon: float = 1e-6) -> Array:
+
+def relevance(
+    blueprint: Blueprint,
+    images: Array,
+    *,
+    target: int | Array,
+    epsilon: float = 1e-6,
+    rules: Mapping[str, DenseRule] | None = None,
+) -> Array:
     """Relevance of every input element, (N, C, *space); see `step_relevances`."""
-    return step_relevances(blueprint, images, target=target, epsilon=epsilon)[INPUT]
+    return step_relevances(blueprint, images, target=target, epsilon=epsilon, rules=rules)[INPUT]
 
 
 def step_relevances(
-    blueprint: Blueprint, images: Array, *, target: int | Array, epsilon: float = 1e-6
+    blueprint: Blueprint,
+    images: Array,
+    *,
+    target: int | Array,
+    epsilon: float = 1e-6,
+    rules: Mapping[str, DenseRule] | None = None,
 ) -> dict[str, Array]:
     """Relevance of the input and of each step's output, by name.
 
@@ -40,6 +57,9 @@ def step_relevances(
         A class, or a coefficient for each logit; the pass starts from coefficient times logit.
     epsilon : float
         Stabiliser of all rules, added with the sign of the denominator.
+    rules : mapping of str to DenseRule or None
+        Other rules than those below: for `FIRST`, for the name of a step, or for an operation, in this order.
+        ``excitation_shares`` for ``"add"`` stands for shares in proportion to the terms' positive parts.
 
     Notes
     -----
@@ -63,11 +83,46 @@ def step_relevances(
         if convolved is not None:
             source = convolved.inputs[0]
             merged = _merge(affine_map(convolved, values[source].shape[1:]), step)
-            arriving[source] = arriving[source] + _positive_shares(merged, values[source], incoming, epsilon)
+            rule = _rule(convolved, rules)
+            if rule is None:
+                share = _positive_shares(merged, values[source], incoming, epsilon)
+            else:
+                share = _dense_shares(rule, convolved, merged, values[source], incoming, epsilon)
+            arriving[source] = arriving[source] + share
             continue
-        for name, share in zip(step.inputs, _shares(step, values, incoming, epsilon), strict=True):
+        rule, images_in = _rule(step, rules), values[step.inputs[0]]
+        if rule is excitation_shares and step.operation == "add":
+            shares = excited_terms([values[name] for name in step.inputs], incoming)
+        elif rule is not None:
+            affine = affine_map(step, images_in.shape[1:])
+            shares = (_dense_shares(rule, step, affine, images_in, incoming, epsilon),)
+        else:
+            shares = _shares(step, values, incoming, epsilon)
+        for name, share in zip(step.inputs, shares, strict=True):
             arriving[name] = arriving[name] + share
     return arriving
+
+
+def _rule(step: Step, rules: Mapping[str, DenseRule] | None) -> DenseRule | None:
+    keys = (FIRST, step.name, step.operation) if step.inputs[0] == INPUT else (step.name, step.operation)
+    return None if rules is None else next((rules[key] for key in keys if key in rules), None)
+
+
+def _dense_shares(
+    rule: DenseRule, step: Step, affine: AffineMap, images: Array, incoming: Array, epsilon: float
+) -> Array:
+    """Relevance of a layer's inputs, image by image."""
+    shape = images.shape[1:]
+    connected = affine.matrix != 0
+    if "weight" in step.arrays:
+        ones = np.ones_like(step.arrays["weight"], dtype=np.float64)
+        connected = affine_map(replace(step, arrays={**step.arrays, "weight": ones}), shape).matrix
+    channel = np.repeat(np.arange(shape[0]), int(np.prod(shape[1:])))
+    found = []
+    for image, relevances in zip(images, incoming, strict=True):
+        layer = Layer(image.ravel(), affine.matrix, connected, affine.bias, epsilon, channel)
+        found.append((rule(layer) * relevances.reshape(-1, 1)).sum(axis=0).reshape(shape))
+    return np.stack(found)
 
 
 @dataclass(frozen=True)
