@@ -3,7 +3,7 @@
 import copy
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 from zoo.stubs import define_torchvision_operators
 
+NO_RULES: Mapping[str, Any] = {}
 Classes: TypeAlias = int | Sequence[int]
 """How many classes, from 0, or which."""
+
+
+def captum_rule(name: str, *settings: float) -> Any:
+    """A rule of captum's LRP."""
+    return getattr(importlib.import_module("captum.attr._utils.lrp_rules"), name)(*settings)
 
 
 def zennit() -> Any:
@@ -74,12 +80,18 @@ def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: C
     return _per_class(lambda x, k: attribution.attribute(x, target=k)[:, 0], images, classes)
 
 
-def captum_lrp(model: Any, images: np.ndarray, classes: Classes) -> np.ndarray:
-    """Captum's own default: the epsilon rule everywhere, (N, K, C, *space)."""
+def captum_lrp(model: Any, images: np.ndarray, classes: Classes, rules: Mapping[str, Any] = NO_RULES) -> np.ndarray:
+    """Captum's LRP, by default the epsilon rule everywhere, (N, K, C, *space); `rules` by name of a layer."""
     own = copy.deepcopy(model)
     lrp = importlib.import_module("captum.attr").LRP(own)
+
+    def relevance(x: Any, k: int) -> Any:
+        for name, rule in rules.items():  # captum forgets them with each attribution
+            own.get_submodule(name).rule = rule
+        return lrp.attribute(x, target=k)
+
     with _without_hook_warnings():
-        return _per_class(lambda x, k: lrp.attribute(x, target=k), images, classes)
+        return _per_class(relevance, images, classes)
 
 
 def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes: Classes) -> np.ndarray:
@@ -98,13 +110,18 @@ def zennit_epsilon_plus(
     model: Any, images: np.ndarray, classes: Classes, canonizers: tuple[Any, ...] = ()
 ) -> np.ndarray:
     """Zennit's EpsilonPlus from the logit, (N, K, C, *space)."""
+    return zennit_composite("EpsilonPlus", model, images, classes, canonizers=list(canonizers))
+
+
+def zennit_composite(name: str, model: Any, images: np.ndarray, classes: Classes, **settings: Any) -> np.ndarray:
+    """A composite of zennit from the logit, (N, K, C, *space)."""
     import torch
 
     zennit()
     composites = importlib.import_module("zennit.composites")
     attribution = importlib.import_module("zennit.attribution")
     own = copy.deepcopy(model)
-    composite = composites.EpsilonPlus(canonizers=list(canonizers))
+    composite = getattr(composites, name)(**settings)
 
     def relevance(x: Any, k: int) -> Any:
         with attribution.Gradient(model=own, composite=composite) as attributor:
@@ -112,6 +129,14 @@ def zennit_epsilon_plus(
 
     with _without_hook_warnings():
         return _per_class(relevance, images, classes)
+
+
+def zennit_first(model: Any, images: np.ndarray, classes: Classes, rule: str) -> np.ndarray:
+    """Zennit's EpsilonPlusFlat with another rule for the first convolution, (N, K, C, *space)."""
+    zennit()
+    convolution = importlib.import_module("zennit.types").Convolution
+    first = [((convolution,), getattr(importlib.import_module("zennit.rules"), rule)())]
+    return zennit_composite("EpsilonPlusFlat", model, images, classes, first_map=first)
 
 
 def merged(*pairs: tuple[str, str]) -> Any:

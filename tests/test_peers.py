@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from paper_networks import explained
 
+from xai_med import rules
 from xai_med.blueprints import Blueprint, Step
 from xai_med.registry import get_backend
 from xai_med.testing import NETWORKS, example_input, oracle, oracle_relevance
@@ -186,6 +187,92 @@ def test_zennit_divides_by_the_epsilon_of_a_merged_batch_norm_again(torch_backen
     found = explained(torch_backend, blueprint, images, method="lrp").attribution
     theirs = peers.zennit_epsilon_plus(model, images, 3, (peers.merged(*PAIRS["vgg_like"]),))
     assert 1e-5 < relative(found, theirs) < 1e-3
+
+
+def ranges(blueprint):
+    """A different range for each channel, ours and zennit's."""
+    import torch
+
+    channels, space = blueprint.input_shape[0], len(blueprint.input_shape) - 1
+    low, high = -6 - np.arange(channels), 7 - 0.5 * np.arange(channels)
+    return (low, high), tuple(torch.tensor(end).double().reshape(1, -1, *(1,) * space) for end in (low, high))
+
+
+@pytest.mark.parametrize("name", [*WITHOUT_NORM, "convolution_head", "smooth", "vgg_like", "grouped", "signal"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("epsilon_gamma_box", "EpsilonGammaBox"),
+        ("epsilon_alpha2_beta1", "EpsilonAlpha2Beta1"),
+        ("epsilon_alpha2_beta1_flat", "EpsilonAlpha2Beta1Flat"),
+    ],
+)
+def test_zennit_composites_are_ours(ours, theirs, name, torch_backend, zennit):
+    blueprint = without_norm_epsilon(NETWORKS[name]())
+    model, images = prepared(torch_backend, blueprint)
+    settings = {"canonizers": [peers.merged(*PAIRS[name])] if name in PAIRS else []}
+    composite = ours
+    if ours == "epsilon_gamma_box":
+        own, (low, high) = ranges(blueprint)
+        composite, settings = rules.epsilon_gamma_box(*own), {**settings, "low": low, "high": high}
+    found = explained(torch_backend, blueprint, images, method="lrp", composite=composite).attribution
+    assert relative(found, peers.zennit_composite(theirs, model, images, found.shape[1], **settings)) <= AGREEMENT
+
+
+@pytest.mark.parametrize("name", [*WITHOUT_NORM, "convolution_head", "vgg_like", "grouped", "signal"])
+def test_zennit_excitation_backprop_without_biases_is_ours_times_the_logit(name, torch_backend, zennit):
+    blueprint = without_norm_epsilon(NETWORKS[name]())
+    model, images = prepared(torch_backend, blueprint)
+    settings = {"stabilizer": 1e-12, "canonizers": [peers.merged(*PAIRS[name])] if name in PAIRS else []}
+    found = explained(torch_backend, blueprint, images, method="excitation_backprop")
+    ours = found.attribution * found.scores.reshape(*found.scores.shape, *(1,) * (found.attribution.ndim - 2))
+    if name == "class_kernels":  # its pool reads values below zero, which then have negative shares there
+        theirs = peers.zennit_composite("ExcitationBackprop", model, images, 4, zero_params="bias", **settings)
+        assert relative(ours, theirs) > 1e-2
+        return
+    theirs = peers.zennit_composite(
+        "ExcitationBackprop", model, images, found.scores.shape[1], zero_params="bias", **settings
+    )
+    assert relative(ours, theirs) <= AGREEMENT
+
+
+def test_zennit_excitation_backprop_gives_biases_a_share(torch_backend, zennit):
+    """The paper's neurons have none: what a bias adds is no neuron that could win."""
+    blueprint = NETWORKS["hidden_layer_head"]()
+    model, images = prepared(torch_backend, blueprint)
+    found = explained(torch_backend, blueprint, images, method="excitation_backprop")
+    theirs = peers.zennit_composite("ExcitationBackprop", model, images, 3, stabilizer=1e-12)
+    assert relative(found.attribution * found.scores[..., None, None, None], theirs) > 1e-2
+
+
+def test_zennit_w_square_gives_the_squared_bias_a_share(torch_backend, zennit):
+    """Its denominator holds the squared bias, which the rule of the paper does not know."""
+    blueprint = NETWORKS["max_pool_head"]()
+    without = replace(
+        blueprint, steps=tuple(_without_bias(s) if s.operation == "convolution" else s for s in blueprint.steps)
+    )
+    differences = []
+    for each in (blueprint, without):
+        model, images = prepared(torch_backend, each)
+        composite = rules.epsilon_plus(first=rules.WSquare())
+        found = explained(torch_backend, each, images, method="lrp", composite=composite).attribution
+        differences.append(relative(found, peers.zennit_first(model, images, 3, "WSquare")))
+    assert differences[0] > 1e-2
+    assert differences[1] <= AGREEMENT
+
+
+@pytest.mark.parametrize(
+    ("rule", "theirs"), [(rules.Gamma(0.5, 1e-12), ("GammaRule", 0.5)), (rules.ZPlus(1e-12), ("Alpha1_Beta0_Rule",))]
+)
+def test_captum_rules_are_ours_without_biases_where_nothing_is_below_zero(rule, theirs, torch_backend, captum):
+    blueprint = NETWORKS["fully_connected_head"]()
+    steps = tuple(_without_bias(s) if "bias" in s.arrays else s for s in blueprint.steps)
+    model, images = prepared(torch_backend, replace(blueprint, steps=steps))
+    images = np.abs(images)
+    composite = rules.epsilon_everywhere(epsilon=1e-12).at("conv1", rule).at("hidden", rule)
+    found = explained(torch_backend, replace(blueprint, steps=steps), images, method="lrp", composite=composite)
+    chosen = {name: peers.captum_rule(*theirs) for name in ("conv1", "hidden")}
+    assert relative(found.attribution, peers.captum_lrp(model, images, 3, chosen)) <= AGREEMENT
 
 
 def test_zennit_without_canonizer_passes_where_we_merge(torch_backend, zennit):
