@@ -8,6 +8,8 @@ from dataclasses import dataclass
 GRADIENT, GRAD_CAM, CAM, LRP, CLEAR = (
     f"tests/test_method_{name}.py" for name in ("gradient", "grad_cam", "cam", "lrp", "clear")
 )
+LRP_RULES, LRP_PLACES = (f"tests/test_method_lrp_{name}.py" for name in ("rules", "places"))
+EXCITATION = "tests/test_method_excitation_backprop.py"
 REVERSE = "tests/test_torch_reverse.py"
 BAD_INPUT, UNCHANGED, ARCHITECTURES = (
     f"tests/test_{name}.py" for name in ("bad_input", "caller_unchanged", "architectures")
@@ -124,6 +126,70 @@ FAULTS = (
         "None",
         "the positive bias keeps its share",
         (LRP,),
+    ),
+    Fault(
+        "gamma_favours_one_sign",
+        "xai_med/rules/gamma.py",
+        "tensors.where(operation.value > 0, positive, whole - positive)",
+        "positive",
+        "outputs below zero favour what speaks for them",
+        (LRP_RULES,),
+    ),
+    Fault(
+        "beta_of_the_other_sign",
+        "xai_med/rules/alpha_beta.py",
+        "surrogate - shares(",
+        "surrogate + shares(",
+        "negative contributions get minus beta",
+        (LRP_RULES,),
+    ),
+    Fault(
+        "z_box_from_the_wrong_end",
+        "xai_med/rules/z_box.py",
+        "of=probe * low)",
+        "of=probe * high)",
+        "weights above zero are counted from the lower end",
+        (LRP_RULES,),
+    ),
+    Fault(
+        "excitation_with_bias",
+        "xai_med/rules/excitation.py",
+        "excitation = positive_contributions(operation, tensors, rule=self.name, biased=False)",
+        "excitation = positive_contributions(operation, tensors, rule=self.name)",
+        "no bias wins",
+        (EXCITATION,),
+    ),
+    Fault(
+        "subtracted_term_as_if_added",
+        "xai_med/rules/excitation.py",
+        "tensors.relu(_alone(operation, position, tensors))",
+        "_alone(operation, position, tensors)",
+        "terms below zero do not excite",
+        (EXCITATION,),
+    ),
+    Fault(
+        "earlier_place_goes_before_a_later",
+        "xai_med/backend/tracing/surrogates.py",
+        "for placed in reversed(self._rules.placed)",
+        "for placed in self._rules.placed",
+        "the last rule that holds is applied",
+        (LRP_PLACES,),
+    ),
+    Fault(
+        "depth_counted_from_one",
+        "xai_med/backend/tracing/surrogates.py",
+        "self._layer(), self._count if kind",
+        "self._layer(), self._count + 1 if kind",
+        "layers are numbered from 0",
+        (LRP_PLACES,),
+    ),
+    Fault(
+        "idle_places_ignored",
+        "xai_med/relevance.py",
+        "if not any(node.placed is placed for node in on_the_way):",
+        "if False:",
+        "a rule that is applied to nothing is refused",
+        (LRP_PLACES,),
     ),
     Fault(
         "batch_norm_not_merged",

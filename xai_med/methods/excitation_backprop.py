@@ -1,25 +1,22 @@
 """Excitation backpropagation: the probability that a walk from the output, along what excites, ends at a pixel."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xai_med.backend.network import Trace
-from xai_med.backend.operations import Kind, Operation
+from xai_med.backend.operations import Kind
 from xai_med.backend.record import Node
-from xai_med.backend.rule import Rule
 from xai_med.backend.start import AtInput
-from xai_med.backend.tensors import Array, Tensor, Tensors, shape_of
+from xai_med.backend.tensors import Array, Tensor, Tensors
 from xai_med.checks import Check
 from xai_med.errors import IdentityError, NotApplicableError
 from xai_med.method import CELLS_AT_ONCE
 from xai_med.registry import register_method
 from xai_med.relevance import Propagated, lost_share, propagated, verify_propagated
 from xai_med.request import Attribution, Explained, Request
-from xai_med.rules import Composite, ContrastiveExcitation, Pass
+from xai_med.rules import Composite, ContrastiveExcitation, noting_signs, signs_check
 from xai_med.rules import excitation_backprop as excitation
 
 _SMALLEST = 1e-30  # of a logit: its inverse, with which the way back begins, must not overflow float32
@@ -75,7 +72,7 @@ def excitation_backprop(request: Request, *, contrastive: bool = False) -> Attri
     UnsupportedOperationError
         An operation on the way has no rule; it is named.
     """
-    rules, signed = _noting_signs(_rules(request, contrastive=contrastive))
+    rules, signed = noting_signs(_rules(request, contrastive=contrastive))
     found = propagated(request, rules, method="excitation_backprop", seeds=_from_one)
     tensors = request.network.tensors
     maps, scores = tensors.to_numpy(found.maps), found.explained.selection.scores
@@ -83,7 +80,7 @@ def excitation_backprop(request: Request, *, contrastive: bool = False) -> Attri
     _refuse_constants(found.explained.logits.node)
     if not contrastive:
         _refuse_negative(found, tensors)
-    checks = (arrived, found.operations, _signs(signed))
+    checks = (arrived, found.operations, signs_check(signed))
     return Attribution(found.values, found.maps, found.explained, checks=checks, rules=rules.describe())
 
 
@@ -145,45 +142,3 @@ def _difference(maps: Array) -> Check:
     sums = maps.astype(np.float64).reshape(*maps.shape[:2], -1).sum(axis=2)
     note = "of the unit less of its dual; 0 where neither lost anything"
     return Check("sum of winning probabilities", float(sums.flat[np.abs(sums).argmax()]), note=note, key="sum")
-
-
-@dataclass(frozen=True, eq=False)
-class _NotingSigns:
-    """A rule that notes for each operation that it met whether it has inputs below zero."""
-
-    rule: Rule
-    noted: list[tuple[str, bool]]
-
-    @property
-    def name(self) -> str:
-        """Of the rule."""
-        return self.rule.name
-
-    def __call__(self, operation: Operation, tensors: Tensors) -> Tensor:
-        """Return the rule's surrogate."""
-        smallest = (tensors.amin(tensors.stop_gradient(x), range(len(shape_of(x)))) for x in operation.inputs)
-        self.noted.append((operation.name, any(bool(value < 0) for value in smallest)))
-        return self.rule(operation, tensors)
-
-
-def _noting_signs(rules: Composite) -> tuple[Composite, list[tuple[str, bool]]]:
-    """The same rules, and of what they share out, whether any of it is below zero."""
-    noted: list[tuple[str, bool]] = []
-    changed = {kind: rule if rule == Pass() else _NotingSigns(rule, noted) for kind, rule in rules.rules.items()}
-    placed = tuple(replace(each, rule=_NotingSigns(each.rule, noted)) for each in rules.placed)
-    return replace(rules, rules=changed, placed=placed), noted
-
-
-def _signs(noted: list[tuple[str, bool]]) -> Check:
-    """How many operations shared out among inputs below zero, of which the paper says nothing."""
-    names = Counter(name for name, is_below in noted if is_below)
-    listed = ", ".join(f"{name} {count}" for name, count in names.most_common())
-    note = f"{listed}; the paper has none, and what adds to an output is taken to excite it" if listed else ""
-    return Check(
-        "operations with inputs below zero",
-        float(names.total()),
-        note=note,
-        is_count=True,
-        key="signed_inputs",
-        out_of=len(noted),
-    )

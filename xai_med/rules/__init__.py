@@ -24,6 +24,7 @@ from xai_med.rules.passing import Pass
 from xai_med.rules.product import Product
 from xai_med.rules.rectifier import DeconvReLU, GuidedReLU, IdentityReLU
 from xai_med.rules.share import Share
+from xai_med.rules.signs import noting_signs, signs_check
 from xai_med.rules.z_box import ZBox
 from xai_med.rules.z_plus import ZPlus
 
@@ -58,5 +59,7 @@ __all__ = [
     "epsilon_plus",
     "epsilon_plus_flat",
     "excitation_backprop",
+    "noting_signs",
     "operations_check",
+    "signs_check",
 ]

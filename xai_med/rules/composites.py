@@ -98,7 +98,20 @@ def epsilon_gamma_box(
 
 
 def epsilon_alpha2_beta1(*, epsilon: float = 1e-6, first: Rule | None = None) -> Composite:
-    """LRP-epsilon on linear layers, LRP-alpha2-beta1 on convolutions."""
+    """LRP-epsilon on linear layers, LRP-alpha2-beta1 on convolutions.
+
+    Parameters
+    ----------
+    epsilon : float
+        Stabiliser of every denominator.
+    first : Rule or None
+        For the layer that reads the image.
+
+    References
+    ----------
+    Bach et al. 2015, doi:10.1371/journal.pone.0130140, equation 60; the composite: Kohlbrenner et al. 2020,
+    arXiv:1910.09840, section 3.
+    """
     rule = AlphaBeta(2.0, 1.0, epsilon)
     return _with_weighted("epsilon_alpha2_beta1", rule, Epsilon(epsilon), epsilon, first)
 
@@ -124,7 +137,8 @@ def excitation_backprop(*, epsilon: float = 0.0) -> Composite:
     Zhang et al. 2016, arXiv:1608.00507, section 3.
     """
     excitation, share = Excitation(epsilon), ExcitationShare(epsilon)
-    return Composite(
+    return replace(
+        epsilon_plus(),
         name="excitation_backprop",
         rules={
             **dict.fromkeys((Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR), excitation),
@@ -132,7 +146,6 @@ def excitation_backprop(*, epsilon: float = 0.0) -> Composite:
             **dict.fromkeys((Kind.ADD, Kind.AVERAGE_POOL, Kind.MEAN, Kind.SUM), share),
         },
         passing=LINEAR_OR_ROUTING | {Kind.RELU},
-        merges_batch_norm=True,
     )
 
 
