@@ -72,9 +72,9 @@ FAULTS = (
     ),
     Fault(
         "relevance_mean_over_channels",
-        "xai_med/methods/lrp.py",
-        "maps = trace.tensors.sum(relevance, (2,))",
-        "maps = trace.tensors.mean(relevance, (2,))",
+        "xai_med/relevance.py",
+        "trace.tensors.sum(values, (2,))",
+        "trace.tensors.mean(values, (2,))",
         "a relevance map is the sum over channels, so that it conserves",
         (LRP,),
     ),
