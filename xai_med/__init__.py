@@ -16,6 +16,7 @@ from xai_med.registry import backends, methods, register_backend, register_metho
 
 if TYPE_CHECKING:
     from xai_med.backend.tensors import Tensors
+    from xai_med.evaluation import Evaluation, evaluate, sanity_check
     from xai_med.explanation import Explanation
     from xai_med.front_door import attribute, explain
     from xai_med.io.weights import read_weights
@@ -31,6 +32,7 @@ __all__ = [
     "Classes",
     "Contrast",
     "Dominance",
+    "Evaluation",
     "Explanation",
     "FunctionOfOutput",
     "Mask",
@@ -46,6 +48,7 @@ __all__ = [
     "backends",
     "class_activation_map",
     "dominance",
+    "evaluate",
     "explain",
     "load_weights",
     "methods",
@@ -53,21 +56,25 @@ __all__ = [
     "register_backend",
     "register_method",
     "resize",
+    "sanity_check",
 ]
 
 _TARGETS = ("All", "Classes", "Contrast", "FunctionOfOutput", "Mask", "PerImage", "Predicted", "Probability", "Sign")
 # NumPy takes longer to import than all of the library: what needs it is imported when it is first used
 _LATER = {
     "Dominance": "xai_med.maps.dominance",
+    "Evaluation": "xai_med.evaluation",
     "Explanation": "xai_med.explanation",
     "Tensors": "xai_med.backend.tensors",
     "attribute": "xai_med.front_door",
     "class_activation_map": "xai_med.maps.activation",
     "dominance": "xai_med.maps.dominance",
+    "evaluate": "xai_med.evaluation",
     "explain": "xai_med.front_door",
     "load_weights": "xai_med.loading",
     "read_weights": "xai_med.io.weights",
     "resize": "xai_med.maps.resize",
+    "sanity_check": "xai_med.evaluation",
     **dict.fromkeys(_TARGETS, "xai_med.targets"),
 }
 

@@ -175,6 +175,33 @@ def attribute(
     return explain_images(lambda one: chosen(one, settings), asked, cells_at_once=chosen.cells_at_once).values
 
 
+def ask_for(
+    model: Any,
+    x: Any,
+    *,
+    target: Any,
+    backend: str | Backend | None = None,
+    class_names: Sequence[str] | None = None,
+    output: OutputChoice = None,
+    activation: str | None = None,
+    dtype: str | None = None,
+) -> Request:
+    """The question behind `explain`, for those who only want the model's answers.
+
+    Parameters
+    ----------
+    model, x, target, backend, class_names, output, activation, dtype
+        As in `explain`.
+
+    Raises
+    ------
+    XaiMedError
+        As in `explain`.
+    """
+    # of any method that only asks
+    return _request(model, x, "occlusion", target, None, backend, class_names, output, activation, dtype, {})[1]
+
+
 def _request(
     model: Any,
     x: Any,

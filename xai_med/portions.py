@@ -12,10 +12,11 @@ from xai_med.backend.tensors import Tensors, shape_of
 from xai_med.checks import Check, joined_checks
 from xai_med.errors import NotApplicableError
 from xai_med.request import Attribution, Explained, MixedImagesError, Request
+from xai_med.same_scores import SameScores
 from xai_med.selection import Selection
 from xai_med.targets import All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign, Target
 
-_SEPARABLE = (All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign)
+_SEPARABLE = (All, Classes, Contrast, Mask, PerImage, Predicted, Probability, SameScores, Sign)
 """Targets that mean the same for some images of a batch; a function of the output may hold numbers of all, and so
 may a caller's subclass of one of these."""
 
@@ -42,7 +43,7 @@ def explain_images(
         cells_at_once = None
     size, why = _portion(request, cells_at_once, _expected(request.target)), ""
     if size == 1 < images:
-        why = _why_mixed(_of_images(request, 0, 2))  # in portions of one it would not be noticed, and not be told of
+        why = _why_mixed(of_images(request, 0, 2))  # in portions of one it would not be noticed, and not be told of
     parts: list[Attribution] = []
     done = 0
     while done < images:
@@ -74,7 +75,7 @@ def _why_mixed(two: Request) -> str:
 
 def _explained(run: Callable[[Request], Attribution], request: Request, start: int, stop: int) -> Attribution:
     """One portion; when this returns, its activations are gone before those of the next one are made."""
-    found = _whole(run(_of_images(request, start, stop)), stop - start)
+    found = _whole(run(of_images(request, start, stop)), stop - start)
     is_all = stop - start == shape_of(request.batch)[0]
     return found if is_all else _released(found, request.network.tensors)
 
@@ -120,7 +121,8 @@ def _whole(found: Attribution, images: int) -> Attribution:
     return found
 
 
-def _of_images(request: Request, start: int, stop: int) -> Request:
+def of_images(request: Request, start: int, stop: int) -> Request:
+    """The same question about some images of the batch."""
     if stop - start == shape_of(request.batch)[0]:
         return request
     batch = request.network.tensors.take(request.batch, list(range(start, stop)), 0)
@@ -130,6 +132,8 @@ def _of_images(request: Request, start: int, stop: int) -> Request:
 def _target_of(target: Target, start: int, stop: int, space: int) -> Target:
     if isinstance(target, PerImage):
         return PerImage(target.names[start:stop])
+    if isinstance(target, SameScores):
+        return target.of_images(start, stop)
     if isinstance(target, Mask) and np.ndim(target.mask) == space + 1:
         return Mask(target.name, np.asarray(target.mask)[start:stop])
     return target

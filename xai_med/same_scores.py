@@ -1,5 +1,6 @@
 """The scores that were explained, asked for again of other images: whatever these would make the predicted class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,11 +30,25 @@ class SameScores:
         """Select by coefficients."""
         return linear(context, self.coefficients, self.labels, self.indices)
 
+    def of_images(self, start: int, stop: int) -> "SameScores":
+        """Of some of the images."""
+        chosen = slice(start, stop)
+        return SameScores(self.coefficients[chosen], self.labels[chosen], self.indices[chosen])
+
     def repeated(self, times: int) -> "SameScores":
         """Of all images again and again: the first `N` rows, and the same once more for each further time."""
         return SameScores(
             np.tile(self.coefficients, (times, 1, 1)), self.labels * times, np.tile(self.indices, (times, 1))
         )
+
+
+def joined_scores(several: Sequence[SameScores]) -> SameScores:
+    """Of several batches, as of one."""
+    return SameScores(
+        np.concatenate([each.coefficients for each in several]),
+        tuple(row for each in several for row in each.labels),
+        np.concatenate([each.indices for each in several]),
+    )
 
 
 def of_same_scores(request: Request, explained: Explained) -> Request:
