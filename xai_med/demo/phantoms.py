@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from xai_med.backend.tensors import Array
@@ -53,7 +54,9 @@ class Phantoms:
             array.setflags(write=False)
 
 
-def phantoms(count: int, *, seed: int, prevalence: float = 0.35, size: int = 128) -> Phantoms:
+def phantoms(
+    count: int, *, seed: int, prevalence: float = 0.35, size: int = 128, present: ArrayLike | None = None
+) -> Phantoms:
     """Draw chest radiograph phantoms.
 
     Each phantom depends on `seed` and on its own index only, and its findings on random numbers of
@@ -69,6 +72,8 @@ def phantoms(count: int, *, seed: int, prevalence: float = 0.35, size: int = 128
         Probability of each finding, independently, in [0, 1].
     size : int
         Pixels along each side, at least 64; the shipped network takes 128.
+    present : array-like of shape (count, 4), bool
+        Which findings to draw, in place of `prevalence`: the same patients as they would look without one of them.
 
     Raises
     ------
@@ -80,6 +85,11 @@ def phantoms(count: int, *, seed: int, prevalence: float = 0.35, size: int = 128
     _check_integer("size", size, least=SMALLEST_SIZE)
     if not 0.0 <= prevalence <= 1.0:
         raise SettingError(f"prevalence is a probability, got {prevalence}; give a number from 0 to 1")
+    wanted = None if present is None else np.asarray(present)
+    if wanted is not None and (wanted.shape != (count, len(FINDINGS)) or wanted.dtype != bool):
+        raise SettingError(
+            f"present is bool of shape {(count, len(FINDINGS))}, got {wanted.dtype} of shape {wanted.shape}"
+        )
     images = np.empty((count, 1, size, size), np.float32)
     labels = np.empty((count, len(FINDINGS)), bool)
     masks = np.empty((count, len(FINDINGS), size, size), bool)
@@ -87,7 +97,8 @@ def phantoms(count: int, *, seed: int, prevalence: float = 0.35, size: int = 128
     for index, source in enumerate(np.random.SeedSequence(seed).spawn(count)):
         children = [np.random.default_rng(child) for child in source.spawn(4 + len(FINDINGS))]
         chance, chest_random, vessel_random, film_random, *finding_random = children
-        labels[index] = chance.random(len(FINDINGS)) < prevalence
+        drawn = chance.random(len(FINDINGS)) < prevalence
+        labels[index] = drawn if wanted is None else wanted[index]
         chest = draw_chest(chest_random, finding_random[2], size, has_large_heart=bool(labels[index, 2]))
         air, added, masks[index] = _add_findings(chest, finding_random, labels[index])
         images[index, 0] = _expose(radiograph(chest, air, added, vessel_random), chest, film_random)
