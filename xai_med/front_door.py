@@ -20,9 +20,9 @@ from xai_med.method import Method
 from xai_med.portions import explain_images
 from xai_med.registry import find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
+from xai_med.running import running
 from xai_med.target_words import as_target
 from xai_med.targets import All
-from xai_med.verification import verified
 
 _MOST_CLASSES_BY_DEFAULT = 20  # methods that compare all classes ask before they compare a thousand
 
@@ -41,6 +41,7 @@ def explain(
     dtype: str | None = None,
     keep_input: bool = True,
     verify: bool = False,
+    smoothing: str | None = None,
     **settings: Any,
 ) -> Explanation:
     """Explain what a model answers for a batch of images.
@@ -57,8 +58,9 @@ def explain(
         A class index or name; a sequence of N, one per image; ``Classes(...)`` or an (N, K) array; ``"all"``;
         ``"predicted"``; ``"positive"`` or ``"negative"`` for one logit; a `Target`; or a function of the output.
         None means ``"predicted"``, except for methods that compare classes, which take all.
-    layer : str or module
-        Where layer methods look; found from the trace by default, and recorded.
+    layer : str, module, or sequence of such
+        Where layer methods look; found from the trace by default, and recorded. The maps of several layers become
+        one: each divided by its largest magnitude, then the mean.
     backend : str or Backend
         Found from the model by default.
     class_names : sequence of str
@@ -75,6 +77,9 @@ def explain(
         Check this very result by independent numbers too: the explained logits against a plain run of the model,
         the map against difference quotients of the score. Costs a copy of the model in double precision and about
         twenty forward passes; the checks are appended to `checks`, and a wrong result is refused.
+    smoothing : str
+        Average over copies of the image, for its own scores: ``"flips"`` (mirrored along the last axis, and back),
+        ``"scales"`` (values times 0.9, 1 and 1.1) or ``"flips_and_scales"``. Mirroring exchanges left and right.
     **settings
         Of the method.
 
@@ -90,14 +95,11 @@ def explain(
     """
     if not isinstance(verify, bool):
         raise SettingError(f"verify is True or False, got {verify!r}")
+    layer, layers = (None, layer) if isinstance(layer, list | tuple) else (layer, None)
     chosen, request, given, inventory = _request(
         model, x, method, target, layer, backend, class_names, output, activation, dtype, settings, afresh=verify
     )
-
-    def run(one: Request) -> Attribution:
-        found = chosen(one, settings)
-        return verified(chosen, one, found, settings) if verify else found
-
+    run = running(chosen, settings, layers=layers, smoothing=smoothing, verify=verify)
     attribution = explain_images(run, request, cells_at_once=None if verify else chosen.cells_at_once)
     tensors = request.network.tensors
     maps = tensors.to_numpy(attribution.maps)
@@ -120,7 +122,7 @@ def explain(
         targets=selection.labels,
         class_indices=selection.indices,
         method=chosen.name,
-        settings={**chosen.settings, **settings},
+        settings={**chosen.settings, **settings, **({} if smoothing is None else {"smoothing": smoothing})},
         layer=attribution.layer,
         rules=attribution.rules,
         backend=given.name,
