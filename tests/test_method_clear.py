@@ -8,7 +8,8 @@ from paper_networks import dense, explained, network, pixel, pointwise, pooled
 
 from xai_med import Classes, Probability, explain
 from xai_med.blueprints.weights import weights_of, with_weights
-from xai_med.errors import NotApplicableError, SettingError, TargetError
+from xai_med.errors import NotApplicableError, SettingError, TargetError, UnknownNameError
+from xai_med.maps.resize import resize
 from xai_med.render.clear import clear_picture
 from xai_med.testing import NETWORKS, example_input, oracle
 from xai_med.testing.check_backend import relative
@@ -317,3 +318,42 @@ def test_a_network_without_class_maps_says_that_logits_take_their_place(backend)
     blueprint = NETWORKS["vgg_like"]()
     found = explain(backend.build(blueprint), example_input(blueprint), method="clear")
     assert not [check for check in found.checks if "for want of class maps" in check.name]
+
+
+# ---- any response
+
+
+@pytest.mark.parametrize("of", ["gradient", "lrp", "grad_cam", "occlusion", "cam"])
+def test_the_dominant_class_of_any_per_class_method(of, backend):
+    images = expectations.images("vgg_like").astype(np.float64)
+    single = explained(backend, NETWORKS["vgg_like"](), images, method=of)
+    found = explained(backend, NETWORKS["vgg_like"](), images, method="clear", of=of, response="relu")
+    resized = resize(np.maximum(single.attribution if of in ("grad_cam", "cam") else single.maps, 0), images.shape[2:])
+    expected, strongest = resized.argmax(axis=1), resized.max(axis=1)
+    expected[strongest <= 0] = -1
+    assert (found.extras["dominant_class"] == expected).mean() > 0.999  # float32 maps may tie where float64 do not
+    assert_allclose(found.extras["dominant_response"], np.maximum(strongest, 0), rtol=1e-5, atol=1e-9)
+    assert found.rules[0] == f"responses of: {of}"
+
+
+def test_a_response_of_another_method_has_its_own_settings(backend):
+    images = expectations.images("vgg_like")
+    found = explained(
+        backend, NETWORKS["vgg_like"](), images, method="clear", of="lrp", of_settings={"composite": "epsilon"}
+    )
+    single = explained(backend, NETWORKS["vgg_like"](), images, method="lrp", composite="epsilon")
+    assert_allclose(found.maps, np.abs(single.maps), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"of": "clear"}, NotApplicableError, "'clear' compares classes itself"),
+        ({"of": "lrp", "psi": "id"}, SettingError, "psi= is of CLEAR's own responses and has no effect with of='lrp'"),
+        ({"of_settings": {"epsilon": 1.0}}, SettingError, "of_settings are of the method named by of="),
+        ({"of": "lrq"}, UnknownNameError, "there is no method 'lrq'"),
+    ],
+)
+def test_other_responses_are_refused_where_they_make_no_sense(settings, error, message, backend):
+    with pytest.raises(error, match=message):
+        explained(backend, NETWORKS["vgg_like"](), expectations.images("vgg_like"), method="clear", **settings)

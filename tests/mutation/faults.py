@@ -88,7 +88,7 @@ FAULTS = (
     ),
     Fault(
         "clear_ignores_psi",
-        "xai_med/methods/clear.py",
+        "xai_med/class_seeds.py",
         "class_maps = tensors.relu(class_maps)",
         "class_maps = class_maps + 0",
         "with psi='relu' only positive evidence is sent back",
