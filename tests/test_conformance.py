@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from parity import in_both, map_differences, rounding
+from quick import CLASSIC, METHODS, quick
 
-from xai_med import methods
 from xai_med.demo.network import demo_blueprint
 from xai_med.demo.phantoms import phantoms
 from xai_med.testing import NETWORKS, example_input
 from xai_med.testing.check_backend import relative
 
-METHODS = [name for name in methods() if not name.startswith("attention_")]  # these refuse every network here
 SMALL = ["densenet_like", "resnet_like", "vgg_like", "volume", "signal"]
 
 
@@ -34,7 +33,8 @@ def demonstration():
 @pytest.mark.parametrize("name", SMALL)
 def test_frameworks_agree_in_float64(name, method):
     blueprint = NETWORKS[name]()
-    first, second = in_both(blueprint, example_input(blueprint, 8), method=method, dtype="float64")
+    settings = quick(method, blueprint)
+    first, second = in_both(blueprint, example_input(blueprint, 4), method=method, dtype="float64", **settings)
     assert first.dtype == second.dtype == "float64"
     assert map_differences(first.attribution, second.attribution).max() < 1e-7
     assert_allclose(second.scores, first.scores, rtol=1e-9)
@@ -68,7 +68,7 @@ def test_frameworks_name_the_same_dominant_class():
     assert (first.extras["dominant_class"] == second.extras["dominant_class"]).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CLASSIC)
 def test_frameworks_agree_on_phantoms(method, demonstration):
     images = phantoms(2, seed=977).images.astype(np.float32)
     first, second = in_both(demonstration, images, method=method, dtype="float64")

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from parity import map_differences
+from quick import CLASSIC
 
 from examples.real import images as real_images
 from examples.real import models as real_models
-from xai_med import explain, methods
+from xai_med import explain
 from xai_med.registry import get_backend
-
-METHODS = [name for name in methods() if not name.startswith("attention_")]  # these refuse convolutional networks
-
 
 CLASS_NAMES = ("normal", "pneumonia")
 
@@ -76,7 +74,7 @@ def test_chest_x_ray_scores_are_those_stated(data, backend):
     assert_allclose(area_under_curve(margin, labels), auc, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CLASSIC)
 def test_every_method_runs_on_chest_x_rays(method, data, backend):
     pytest.importorskip("PIL")
     found = explanation_of_x_rays(backend.name, data, method)
@@ -86,7 +84,7 @@ def test_every_method_runs_on_chest_x_rays(method, data, backend):
     assert found.targets[0] == CLASS_NAMES
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CLASSIC)
 def test_frameworks_agree_on_chest_x_rays(method, both, data):
     """In float32 a ReLU input or two pool cells as good as equal decide otherwise in a few maps, in any framework."""
     first, second = (explanation_of_x_rays(framework, data, method) for framework in both)
@@ -97,7 +95,7 @@ def test_frameworks_agree_on_chest_x_rays(method, both, data):
     assert (in_float32 > 1e-5).mean() < 0.15
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CLASSIC)
 def test_frameworks_agree_in_float64_on_chest_x_rays(method, both, data):
     first, second = (explanation_of_x_rays(framework, data, method, dtype="float64") for framework in both)
     assert map_differences(first.attribution, second.attribution).max() < 1e-7
