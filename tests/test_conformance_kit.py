@@ -6,7 +6,8 @@ from quick import METHODS as METHODS_OF_CONVOLUTIONS
 from quick import quick
 from token_networks import NETWORKS as TOKEN_NETWORKS
 
-from xai_med.errors import ConformanceError, SettingError
+from xai_med.backend.start import Nowhere
+from xai_med.errors import ConformanceError, RegistrationError, SettingError
 from xai_med.registry import METHODS, register_method, unregister
 from xai_med.request import Attribution, Request
 from xai_med.testing import NETWORKS, check_backend, check_method, check_tensors
@@ -123,3 +124,69 @@ def test_relative_difference_of_other_shapes_is_infinite():
     from xai_med.testing.check_backend import relative
 
     assert relative(np.zeros((2, 3)), np.zeros((3, 2))) == float("inf")
+
+
+# ---- claims
+
+
+def _claiming(*properties, function=None):
+    """A method that gives the image itself for every class, or what `function` makes of it."""
+
+    def plain(request: Request) -> Attribution:
+        with request.network.trace(request.batch, start=Nowhere()) as trace:
+            explained = request.explained(trace)
+        values = trace.tensors.stack([request.batch] * explained.count, 1)
+        maps = trace.tensors.sum(values, (2,))
+        return Attribution(values, maps, explained) if function is None else function(values, maps, explained)
+
+    return register_method("claims", source="a test", properties=properties)(plain)
+
+
+@pytest.mark.parametrize("claim", ["complete", "linear_in_target", "non_negative"])
+def test_a_claim_that_does_not_hold_is_found(claim):
+    _claiming(claim)
+    try:
+        with pytest.raises(ConformanceError, match=f"claims claims to be {claim}, and on vgg_like in .* it is not"):
+            check_method("claims")
+    finally:
+        unregister(METHODS, "claims")
+
+
+def test_claims_that_hold_are_accepted():
+    _claiming("class_independent", "mirror_equivariant")
+    try:
+        assert check_method("claims").worked
+    finally:
+        unregister(METHODS, "claims")
+
+
+@pytest.mark.parametrize(
+    ("claim", "change"),
+    [
+        ("class_independent", lambda v, m, e: Attribution(v * _ramp(v, 1), m, e)),
+        ("mirror_equivariant", lambda v, m, e: Attribution(v * _ramp(v, 4), m, e)),
+    ],
+)
+def test_other_claims_that_do_not_hold_are_found(claim, change):
+    pytest.importorskip("torch")
+    from xai_med.registry import get_backend
+
+    _claiming(claim, function=change)
+    try:
+        with pytest.raises(ConformanceError, match=f"claims claims to be {claim}"):
+            check_method("claims", backends=[get_backend("torch")])
+    finally:
+        unregister(METHODS, "claims")
+
+
+def test_what_cannot_be_claimed_is_refused():
+    with pytest.raises(RegistrationError, match="a method cannot claim 'true'; properties are complete, linear_in"):
+        register_method("claims", source="a test", properties=["true"])
+
+
+def _ramp(values, axis):
+    """1, 2, 3, ... along an axis of (N, K, C, *space); other networks of the kit have fewer axes."""
+    axis = min(axis, values.ndim - 1)
+    shape = [1] * values.ndim
+    shape[axis] = values.shape[axis]
+    return values.new_tensor(np.arange(1.0, values.shape[axis] + 1).reshape(shape))

@@ -21,6 +21,15 @@ CELLS_AT_ONCE = 24 * 224 * 224
 """Of methods that pull every class back to the input; measured on DenseNet-121 and ResNets (docs/performance.md)."""
 
 
+PROPERTIES = ("complete", "linear_in_target", "mirror_equivariant", "non_negative", "class_independent")
+"""What can be claimed of a method at its defaults, and is then checked by `xai_med.testing.check_method`.
+
+``complete``: the attribution's sum is the score less that of the zero image. ``linear_in_target``: that of a difference
+of logits is the difference of theirs. ``mirror_equivariant``: of a mirrored image by a mirrored model it is mirrored.
+``non_negative``: no place of a map is below zero. ``class_independent``: it is the same for every class.
+"""
+
+
 @dataclass(frozen=True)
 class Method:
     """A registered method.
@@ -47,6 +56,8 @@ class Method:
         leave the processor's caches, each image takes longer, and memory grows. None: the whole batch, always.
     only_asks : bool
         Whether the model's answers suffice, so that models whose operations cannot be seen are explained too.
+    properties : tuple of str
+        Some of `PROPERTIES`.
     """
 
     name: str
@@ -58,6 +69,7 @@ class Method:
     verification: "Verification | None" = None
     cells_at_once: int | None = None
     only_asks: bool = False
+    properties: tuple[str, ...] = ()
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from xai_med.errors import (
     UnknownNameError,
     XaiMedError,
 )
-from xai_med.method import Method
+from xai_med.method import PROPERTIES, Method
 from xai_med.methods.table import BUILT_IN, BUILT_IN_BACKENDS
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def register_method(
     verification: "Verification | None" = None,
     cells_at_once: int | None = None,
     only_asks: bool = False,
+    properties: Sequence[str] = (),
 ) -> "Callable[[Callable[..., Attribution]], Method]":
     """Make a function a method, under a name.
 
@@ -73,15 +74,20 @@ def register_method(
         Of methods that pull every class back to the input (see `Method`).
     only_asks : bool
         Of methods that need nothing but answers (see `Method`).
+    properties : sequence of str
+        Mathematical claims, of `xai_med.method.PROPERTIES`; `xai_med.testing.check_method` checks them.
 
     Raises
     ------
     RegistrationError
-        The name is taken; both owners are named.
+        The name is taken; both owners are named. Or a property is not one that can be claimed.
     """
+    unknown = [claim for claim in properties if claim not in PROPERTIES]
+    if unknown:
+        raise RegistrationError(f"a method cannot claim {unknown[0]!r}; properties are {', '.join(PROPERTIES)}")
 
     def decorate(function: "Callable[..., Attribution]") -> Method:
-        card = (source, cost, needs, default_target, verification, cells_at_once, only_asks)
+        card = (source, cost, needs, default_target, verification, cells_at_once, only_asks, tuple(properties))
         method = Method(name, function, *card)
         _register(METHODS, name, method, owner=f"{function.__module__}:{function.__qualname__}")
         return method

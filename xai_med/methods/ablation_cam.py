@@ -14,6 +14,7 @@ from xai_med.verification import verify_again
     source="Desai, Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360, equations 2 and 3",
     cost="one forward pass for each channel of the layer",
     needs="a layer with space axes",
+    properties=("mirror_equivariant", "non_negative"),
     verification=verify_again("ablation_cam"),
 )
 def ablation_cam(request: Request, *, relu: bool = True, batch_size: int = 32, progress: bool = False) -> Attribution:

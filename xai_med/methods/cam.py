@@ -56,6 +56,7 @@ def verify_cam(request: Request, attribution: Attribution, settings: Mapping[str
     source="Zhou et al. 2016, arXiv:1512.04150, equation 2",
     cost="one forward pass for all classes; a second one where the head is not simply one linear layer",
     needs="global average pool and one linear map",
+    properties=("linear_in_target", "mirror_equivariant"),
     verification=verify_cam,
 )
 def cam(request: Request, *, detach_weights: bool = False) -> Attribution:

@@ -30,6 +30,7 @@ _BY_DEFAULT = {"relu": "mask", "psi": "relu", "channels": "sum"}
     source="Kumar, Wong, Taylor 2017, arXiv:1704.04133, equations 3 to 6, generalised to any network",
     cost="one forward pass, and per class one pullback to the input",
     needs="several classes; a ReLU network for relu= other than 'mask'",
+    properties=("mirror_equivariant", "non_negative"),
     verification=verify_responses,
     cells_at_once=CELLS_AT_ONCE,
 )

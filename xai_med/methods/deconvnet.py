@@ -14,6 +14,7 @@ from xai_med.rules import DeconvReLU
     source="Zeiler, Fergus 2014, arXiv:1311.2901, section 2.1",
     cost="one forward pass, and per class one pullback to the input",
     needs="a ReLU network",
+    properties=("non_negative",),  # what reaches units that were off goes by the order of equal values in a pool
     verification=verify_read_out,
     cells_at_once=CELLS_AT_ONCE,
 )

@@ -15,6 +15,7 @@ from xai_med.verification import verify_again
     source="Muhammad, Yeasin 2020, arXiv:2008.00299, section III",
     cost="one forward pass, and a singular value decomposition of each image's features",
     needs="a layer with space axes",
+    properties=("class_independent", "mirror_equivariant"),
     verification=verify_again("eigen_cam"),
 )
 def eigen_cam(request: Request, *, centred: bool = False, relu: bool = False) -> Attribution:

@@ -30,6 +30,7 @@ def _of_settings(settings: Mapping[str, Any]) -> Formula:
     "arXiv:2008.00299",
     cost=COST,
     needs="a layer with space axes",
+    properties=("mirror_equivariant",),
     verification=formula_verification(_of_settings),
 )
 def eigen_grad_cam(request: Request, *, centred: bool = True, relu: bool = False) -> Attribution:

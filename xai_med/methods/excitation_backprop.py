@@ -44,6 +44,7 @@ def verify_excitation(request: Request, attribution: Attribution, settings: Mapp
     source="Zhang et al. 2016, arXiv:1608.00507, equation 5; contrastive: section 3.4",
     cost="about two forward passes (three if contrastive), and per class one pullback to the input",
     needs="no products of signals, such as gates and attention, on the way; activations nowhere negative",
+    properties=("mirror_equivariant", "non_negative"),
     verification=verify_excitation,
     cells_at_once=CELLS_AT_ONCE,
 )

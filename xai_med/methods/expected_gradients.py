@@ -42,6 +42,7 @@ def verify_expected_gradients(
     source="Erion et al. 2021, arXiv:1906.10670, section 2.2",
     cost="per sample a forward pass and per class a pullback",
     needs="a differentiable model and reference images",
+    properties=("linear_in_target",),
     verification=verify_expected_gradients,
 )
 def expected_gradients(

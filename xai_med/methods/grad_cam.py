@@ -17,6 +17,7 @@ def mean_gradient_formula(features: Tensor, gradient: Tensor, tensors: Tensors) 
     source="Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2",
     cost=COST,
     needs="a layer with space axes",
+    properties=("mirror_equivariant", "non_negative"),
     verification=formula_verification(lambda _: mean_gradient_formula),
 )
 def grad_cam(request: Request, *, relu: bool = True) -> Attribution:

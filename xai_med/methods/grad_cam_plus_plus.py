@@ -44,6 +44,7 @@ def _shares(features: Tensor, gradient: Tensor, tensors: Tensors) -> tuple[Tenso
     source="Chattopadhyay et al. 2018, arXiv:1710.11063; in the closed form for the exponential of the score",
     cost=COST,
     needs="a layer with space axes, behind a ReLU",
+    properties=("mirror_equivariant", "non_negative"),
     verification=formula_verification(lambda settings: VARIANTS[settings["variant"]]),
 )
 def grad_cam_plus_plus(request: Request, *, relu: bool = True, variant: str = "published") -> Attribution:

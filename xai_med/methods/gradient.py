@@ -11,6 +11,7 @@ from xai_med.request import Attribution, Request
     source="Simonyan et al. 2014, arXiv:1312.6034, section 3",
     cost="one forward pass, and per class one pullback to the input",
     needs="a differentiable model",
+    properties=("linear_in_target", "mirror_equivariant", "non_negative"),
     verification=verify_gradients,
     cells_at_once=CELLS_AT_ONCE,
 )

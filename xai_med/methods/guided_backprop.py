@@ -14,6 +14,7 @@ from xai_med.rules import GuidedReLU
     source="Springenberg et al. 2015, arXiv:1412.6806, section 3.4",
     cost="one forward pass, and per class one pullback to the input",
     needs="a ReLU network",
+    properties=("mirror_equivariant", "non_negative"),
     verification=verify_read_out,
     cells_at_once=CELLS_AT_ONCE,
 )

@@ -16,6 +16,7 @@ from xai_med.request import Attribution, Request
     source="Selvaraju et al. 2017, arXiv:1610.02391, section 3.2",
     cost="two forward passes, and per class a pullback to the layer and one to the input",
     needs="a ReLU network and a layer with space axes",
+    properties=("mirror_equivariant", "non_negative"),
     verification=verify_read_out,
 )
 def guided_grad_cam(request: Request, *, read_out: str = "max_abs") -> Attribution:

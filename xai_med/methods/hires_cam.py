@@ -15,6 +15,7 @@ def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
     source="Draelos, Carin 2020, arXiv:2011.08891",
     cost=COST,
     needs="a layer with space axes",
+    properties=("linear_in_target", "mirror_equivariant"),
     verification=formula_verification(lambda _: _formula),
 )
 def hires_cam(request: Request, *, relu: bool = False) -> Attribution:

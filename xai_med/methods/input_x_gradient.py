@@ -42,6 +42,7 @@ def verify_input_x_gradient(
     source="Shrikumar et al. 2016, arXiv:1605.01713, section 2",
     cost="one forward pass, and per class one pullback to the input",
     needs="a differentiable model; pixels whose zero means nothing there",
+    properties=("linear_in_target", "mirror_equivariant"),
     verification=verify_input_x_gradient,
     cells_at_once=CELLS_AT_ONCE,
 )

@@ -39,6 +39,7 @@ def verify_integrated_gradients(
     source="Sundararajan, Taly, Yan 2017, arXiv:1703.01365, section 3; midpoints, adaptive",
     cost="a forward pass and per class a pullback for each step: 20, three times as many until completeness holds",
     needs="a differentiable model and a baseline that means nothing there",
+    properties=("complete", "mirror_equivariant"),
     verification=verify_integrated_gradients,
 )
 def integrated_gradients(

@@ -22,6 +22,7 @@ from xai_med.verification import verify_again
     source="Lundberg, Lee 2017, arXiv:1705.07874, theorem 2; constrained: Covert, Lee 2021, arXiv:2012.01536",
     cost="one forward pass per coalition: 2,048 by default, all 2^parts where there are fewer",
     needs="answers only",
+    properties=("complete", "linear_in_target"),
     verification=verify_again("kernel_shap"),
     only_asks=True,
 )

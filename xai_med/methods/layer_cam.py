@@ -15,6 +15,7 @@ def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
     source="Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
     cost=COST,
     needs="a layer with space axes",
+    properties=("mirror_equivariant", "non_negative"),
     verification=formula_verification(lambda _: _formula),
 )
 def layer_cam(request: Request, *, relu: bool = True) -> Attribution:

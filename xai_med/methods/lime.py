@@ -21,6 +21,7 @@ from xai_med.verification import verify_again
     source="Ribeiro, Singh, Guestrin 2016, arXiv:1602.04938, equations 1 and 2, algorithm 1",
     cost="one forward pass per sample: 1,000 by default",
     needs="answers only",
+    properties=("linear_in_target",),
     verification=verify_again("lime"),
     only_asks=True,
 )

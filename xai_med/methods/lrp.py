@@ -36,6 +36,7 @@ def verify_lrp(request: Request, attribution: Attribution, settings: Mapping[str
     source="Bach et al. 2015, doi:10.1371/journal.pone.0130140; composite: Kohlbrenner et al. 2020, arXiv:1910.09840",
     cost="about two forward passes, and per class one pullback to the input",
     needs="a rule for every operation on the way",
+    properties=("linear_in_target", "mirror_equivariant"),
     verification=verify_lrp,
     cells_at_once=CELLS_AT_ONCE,
 )

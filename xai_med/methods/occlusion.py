@@ -23,6 +23,7 @@ _SHARE = 8  # patches along the image by default; half of each overlaps the next
     source="Zeiler, Fergus 2014, arXiv:1311.2901, section 2.2",
     cost="one forward pass per patch: 225 by default in two dimensions",
     needs="answers only",
+    properties=("linear_in_target",),
     verification=verify_again("occlusion"),
     only_asks=True,
 )

@@ -18,6 +18,7 @@ from xai_med.verification import verify_again
     source="Byun, Lee 2022, arXiv:2209.14074, section 3",
     cost="one forward pass for each place of the layer, for all classes",
     needs="a layer with space axes",
+    properties=("linear_in_target", "mirror_equivariant"),
     verification=verify_again("recipro_cam"),
 )
 def recipro_cam(

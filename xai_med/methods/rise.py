@@ -21,6 +21,7 @@ from xai_med.verification import verify_again
     source="Petsiuk, Das, Saenko 2018, arXiv:1806.07421, equation 6",
     cost="one forward pass per mask: 4,000 by default",
     needs="answers only",
+    properties=("linear_in_target",),
     verification=verify_again("rise"),
     only_asks=True,
 )

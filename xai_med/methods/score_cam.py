@@ -20,6 +20,7 @@ from xai_med.verification import verify_again
     source="Wang et al. 2020, arXiv:1910.01279, equations 5 to 8, algorithm 1",
     cost="one forward pass for each channel of the layer",
     needs="a layer with space axes",
+    properties=("mirror_equivariant", "non_negative"),
     verification=verify_again("score_cam"),
 )
 def score_cam(

@@ -37,6 +37,7 @@ def verify_smooth_grad(request: Request, attribution: Attribution, settings: Map
     source="Smilkov et al. 2017, arXiv:1706.03825; mean square and variance: Adebayo et al. 2018, arXiv:1810.03307",
     cost="one forward pass, and per sample what the method asked takes",
     needs="what the method asked needs",
+    properties=("linear_in_target", "non_negative"),
     verification=verify_smooth_grad,
 )
 def smooth_grad(

@@ -31,6 +31,7 @@ def _formula(features: Tensor, gradient: Tensor, tensors: Tensors) -> Tensor:
     source="Fu et al. 2020, arXiv:2008.02312",
     cost=COST,
     needs="a layer with space axes",
+    properties=("mirror_equivariant", "non_negative"),
     verification=formula_verification(lambda _: _formula),
 )
 def xgrad_cam(request: Request, *, relu: bool = True) -> Attribution:

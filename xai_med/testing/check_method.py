@@ -16,12 +16,14 @@ from xai_med.method import Method
 from xai_med.registry import get_backend, get_method
 from xai_med.testing.check_backend import relative
 from xai_med.testing.networks import NETWORKS, example_input
+from xai_med.testing.properties import Asked, check_properties
 
 TOLERANCE = 1e-7
 """Between frameworks, batches and repetitions, relative to the range, in float64."""
 
 _FRAMEWORKS = ("torch", "paddle")
 _THOROUGH = ("vgg_like", "densenet_like", "volume")  # repetition, single images and settings are checked on these
+_CLAIMED_ON = "vgg_like"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def check_method(
 
     On every tiny network it must give maps of the input's space for all classes, equal in all frameworks, or refuse
     by one of our exceptions, the same everywhere. On some, also: equal for one image alone and in a batch, equal
-    when repeated, and no setting accepted that does not exist.
+    when repeated, and no setting accepted that does not exist. On one, the properties that its card claims.
 
     Parameters
     ----------
@@ -113,11 +115,20 @@ def check_method(
             place = f"{backend.name}: {network}"
             (refused if isinstance(found[backend.name], str) else worked).append(place)
         largest = max(largest, _compare(name, network, found))
+    for backend in chosen if f"{chosen[0].name}: {_CLAIMED_ON}" in worked else ():
+        _check_claims(method, backend, settings)
     if not worked:
         raise ConformanceError(
             f"method {name!r} refuses every network of the kit; give one that it works on in models="
         )
     return MethodConformance(name, tuple(worked), tuple(refused), largest)
+
+
+def _check_claims(method: Method, backend: Backend, settings: Settings | None) -> None:
+    """On a network whose mirror image is a network too."""
+    blueprint = NETWORKS[_CLAIMED_ON]()
+    given = settings(blueprint) if callable(settings) else settings or {}
+    check_properties(Asked(method, backend, blueprint, example_input(blueprint, 2, 1).astype(np.float64), given))
 
 
 def _check_card(method: Method) -> None:
