@@ -133,6 +133,7 @@ def _claiming(*properties, function=None):
     """A method that gives the image itself for every class, or what `function` makes of it."""
 
     def plain(request: Request) -> Attribution:
+        """Return the image."""
         with request.network.trace(request.batch, start=Nowhere()) as trace:
             explained = request.explained(trace)
         values = trace.tensors.stack([request.batch] * explained.count, 1)
