@@ -16,6 +16,7 @@ from xai_med.registry import backends, methods, register_backend, register_metho
 
 if TYPE_CHECKING:
     from xai_med.backend.tensors import Tensors
+    from xai_med.citations import citation
     from xai_med.evaluation import Evaluation, evaluate, sanity_check
     from xai_med.explanation import Explanation
     from xai_med.front_door import attribute, explain
@@ -46,6 +47,7 @@ __all__ = [
     "__version__",
     "attribute",
     "backends",
+    "citation",
     "class_activation_map",
     "dominance",
     "evaluate",
@@ -67,6 +69,7 @@ _LATER = {
     "Explanation": "xai_med.explanation",
     "Tensors": "xai_med.backend.tensors",
     "attribute": "xai_med.front_door",
+    "citation": "xai_med.citations",
     "class_activation_map": "xai_med.maps.activation",
     "dominance": "xai_med.maps.dominance",
     "evaluate": "xai_med.evaluation",

@@ -140,6 +140,33 @@ class Explanation:
         lines += [f"  source: {self.source}"] if self.source else []
         return "\n".join(lines)
 
+    def citation(self, *metrics: str) -> str:
+        """Return BibTeX of all that made this result: the method, the rules it was computed under, and the library.
+
+        Parameters
+        ----------
+        *metrics : str
+            Functions of `xai_med.metrics` with which it was judged, such as ``"deletion"``.
+
+        Returns
+        -------
+        str
+            Entries without repetition: method, methods and superpixels that a setting brought in, rules, metrics,
+            library. A source that is not known here, as a plugin's may be, becomes the note of a ``@misc``.
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such metric.
+
+        Notes
+        -----
+        Rules are those of the composite, whether or not the model has operations of each kind.
+        """
+        from xai_med.citations import cite_explanation
+
+        return cite_explanation(self, metrics)
+
     # ---- files
 
     def save(self, path: str | PathLike[str], *, image: int = 0, **drawing: Any) -> Path:

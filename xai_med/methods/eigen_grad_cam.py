@@ -26,8 +26,8 @@ def _of_settings(settings: Mapping[str, Any]) -> Formula:
 
 @register_method(
     "eigen_grad_cam",
-    source="Gildenblat et al. 2021, pytorch-grad-cam (the method was published as software); Muhammad, Yeasin 2020, "
-    "arXiv:2008.00299",
+    source="Gildenblat et al. 2021, https://github.com/jacobgil/pytorch-grad-cam (published as software); "
+    "Muhammad, Yeasin 2020, arXiv:2008.00299",
     cost=COST,
     needs="a layer with space axes",
     properties=("mirror_equivariant",),

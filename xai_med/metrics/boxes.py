@@ -120,6 +120,12 @@ def mask_from_map(values: ArrayLike, rule: BoxRule | str = "cam") -> Array:
     -------
     ndarray of shape (H, W), bool
         Empty for a map that is nowhere positive, or constant under ``of="range"``.
+
+    References
+    ----------
+    Zhou et al. 2016, arXiv:1512.04150, section 3.2 (``"cam"``); Selvaraju et al. 2017, arXiv:1610.02391, section 4.1
+    (``"grad_cam"``); Saporta et al. 2022, doi:10.1038/s42256-022-00536-x, with the threshold of Otsu 1979,
+    doi:10.1109/TSMC.1979.4310076 (``"otsu"``).
     """
     chosen = _rule(rule)
     seen = _VIEWS[chosen.of](_map(values))
@@ -145,6 +151,12 @@ def box_from_map(values: ArrayLike, rule: BoxRule | str = "cam") -> Box | None:
     -------
     Box or None
         None where nothing is kept.
+
+    References
+    ----------
+    Zhou et al. 2016, arXiv:1512.04150, section 3.2 (``"cam"``); Selvaraju et al. 2017, arXiv:1610.02391, section 4.1
+    (``"grad_cam"``); Saporta et al. 2022, doi:10.1038/s42256-022-00536-x, with the threshold of Otsu 1979,
+    doi:10.1109/TSMC.1979.4310076 (``"otsu"``).
     """
     from scipy import ndimage
 

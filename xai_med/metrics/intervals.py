@@ -68,6 +68,10 @@ def mean_with_interval(
         Values are not one per image, or groups differ in number.
     SettingError
         A setting is out of its range, or a group is NaN.
+
+    References
+    ----------
+    Efron 1979, doi:10.1214/aos/1176344552 (bootstrap).
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1:

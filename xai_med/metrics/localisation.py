@@ -27,6 +27,10 @@ def iou(predicted: ArrayLike, truth: ArrayLike, *, empty: float = math.nan) -> f
     -------
     float
         0 where one of them is empty.
+
+    References
+    ----------
+    Jaccard 1912, doi:10.1111/j.1469-8137.1912.tb05611.x.
     """
     a, b = _mask(predicted, "the predicted mask"), _mask(truth, "the true mask")
     _same_shape(a, b)
@@ -140,7 +144,12 @@ def average_precision(values: ArrayLike, truth: ArrayLike) -> float:
 
 
 def pixel_auc(values: ArrayLike, truth: ArrayLike) -> float:
-    """Probability that the map is larger in the mask than outside, ties counting half; NaN where one side is empty."""
+    """Probability that the map is larger in the mask than outside, ties counting half; NaN where one side is empty.
+
+    References
+    ----------
+    Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
+    """
     from scipy import stats
 
     seen, mask = _pair(values, truth)

@@ -109,6 +109,10 @@ def insertion(
 
     Parameters, errors and source as in `deletion`; it starts from a blurred image, as the paper does, because shapes
     that are cut into an even plane are evidence of their own.
+
+    References
+    ----------
+    Petsiuk et al. 2018 (RISE), arXiv:1806.07421 (causal metrics).
     """
     return _curve("insertion", answer, image, saliency, steps, fill, batch_size)
 
