@@ -28,7 +28,6 @@ MEASURES = sorted(
     name for name in metrics.__all__ if inspect.isfunction(vars(metrics)[name]) and name not in NOT_METRICS
 )
 RULE_CLASSES = [value for value in vars(rules).values() if dataclasses.is_dataclass(value) and "name" in dir(value)]
-AWAITED = set() if "attention_rollout" in BUILT_IN else {"abnar2020quantifying", "chefer2021generic"}
 REQUIRED = {
     "article": {"author", "title", "journal", "year"},
     "inproceedings": {"author", "title", "booktitle", "year"},
@@ -129,7 +128,7 @@ def test_every_identifier_of_the_tables_has_an_entry_and_no_entry_is_unused():
     assert named <= set(entries())
     named |= {each for name in BUILT_IN for each in identifiers(get_method(name).source)}
     unused = {entry.split("\n")[0] for entry in entries().values()} - {entries()[each].split("\n")[0] for each in named}
-    assert {line.partition("{")[2].rstrip(",") for line in unused} <= AWAITED
+    assert not unused
 
 
 # the entries
@@ -218,6 +217,24 @@ def test_the_rule_at_rectifiers_is_cited_and_the_true_gradient_needs_none():
 def test_the_method_that_another_asks_is_cited():
     found = keys(explained("smooth_grad", of="grad_cam", samples=2).citation())
     assert found == ["smilkov2017smoothgrad", "adebayo2018local", "selvaraju2017grad", LIBRARY]
+
+
+def test_methods_that_are_asked_in_turn_are_all_cited():
+    inner = {"of": "lrp", "samples": 2}
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    blueprint = NETWORKS["vgg_like"]()
+    model = xai_med.registry.get_backend("torch").build(blueprint)
+    found = explain(model, example_input(blueprint, 1), method="clear", of="smooth_grad", of_settings=inner).citation()
+    assert keys(found)[:4] == ["kumar2017explaining", "smilkov2017smoothgrad", "adebayo2018local", "bach2015pixel"]
+    assert "montavon2017explaining" in keys(found)  # of a rule of lrp
+    assert "%" not in found
+
+
+def test_rules_by_place_are_cited():
+    placed = COMPOSITES["epsilon_plus"]().layers(0, 1, rules.Gamma())
+    text = explained("lrp", composite=placed).citation()
+    assert {"montavon2019layer", "andeol2021learning"} <= set(keys(text))
+    assert "%" not in text
 
 
 def test_superpixels_are_cited_where_they_were_used():

@@ -30,8 +30,6 @@ def run(name):
     pytest.importorskip("torch", reason="the pages use PyTorch")
     if name in ("kernel_shap", "lime"):
         pytest.importorskip("skimage", reason="scikit-image is not installed")
-    if name.startswith("attention_"):
-        pytest.importorskip("torchvision", reason="torchvision is not installed")
     (code,) = BLOCK.findall((PAGES / f"{name}.md").read_text(encoding="utf-8"))
     scope = {}
     exec(compile(code, f"docs/methods/{name}.md", "exec"), scope)

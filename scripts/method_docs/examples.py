@@ -77,18 +77,28 @@ nodule = chest.masks[0, 0].reshape(16, 8, 16, 8).any(axis=(1, 3))  # its cells i
 
 _TRANSFORMER = Example(
     target="0",
-    imports=("from torchvision.models import VisionTransformer",),
+    imports=("import torch", "from torch import nn"),
     model="""\
-model = VisionTransformer(  # its weights are random
-    image_size=128,
-    patch_size=16,
-    num_layers=2,
-    num_heads=2,
-    hidden_dim=16,
-    mlp_dim=32,
-    num_classes=4,
-)
-images = chest.images.repeat(3, axis=1)""",
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 16, stride=16)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True) for _ in range(2)
+        )
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.head(tokens.mean(1))
+
+
+torch.manual_seed(0)
+model = Transformer()  # its weights are random""",
     names=False,
     no_picture="There is no picture: the demonstration network has no attention, and the map of a transformer that "
     "was not trained would look like an explanation without being one.",
@@ -164,7 +174,11 @@ KIT_SETTINGS: Mapping[str, Mapping[str, Any] | Callable[[Any], Mapping[str, Any]
 """What `check_method` is given; any other method gets nothing."""
 
 OUTSIDE_OF_THE_KIT: Mapping[str, str] = MappingProxyType(
-    {"seg_grad_cam": "no network of the kit has a dense output; tested on others"}
+    {
+        "attention_gradient": "no network of the kit has attention; tested on others",
+        "attention_rollout": "no network of the kit has attention; tested on others",
+        "seg_grad_cam": "no network of the kit has a dense output; tested on others",
+    }
 )
 """Methods for which the kit has no network."""
 
@@ -199,14 +213,14 @@ def code_of(name: str) -> str:
         *(["from xai_med.registry import get_backend"] if "get_backend" in example.model else []),
         *example.imports,
     ]
-    images = "images" if "images = " in example.model else "chest.images"
     settings = {"target": example.target, **({"class_names": "chest.names"} if example.names else {})}
     settings = {"method": f'"{name}"', **settings, **example.settings}
-    call = f"explanation = explain(model, {images}, {', '.join(f'{k}={v}' for k, v in settings.items())})"
+    call = f"explanation = explain(model, chest.images, {', '.join(f'{k}={v}' for k, v in settings.items())})"
     if len(call) > 120:
-        call = "\n".join(["explanation = explain(", "    model,", f"    {images},", *_lines(settings), ")"])
+        call = "\n".join(["explanation = explain(", "    model,", "    chest.images,", *_lines(settings), ")"])
     before = [example.before] if example.before else []
-    lines = ["\n".join(sorted(imports, key=_module)), ""]
+    groups = [[line for line in imports if _module(line)[0] is ours] for ours in (False, True)]
+    lines = ["\n\n".join("\n".join(sorted(group, key=_module)) for group in groups if group), ""]
     return "\n".join([*lines, f"chest = phantoms(1, seed={SEED}, prevalence=0.4)", *before, example.model, call])
 
 
@@ -214,6 +228,7 @@ def _lines(settings: Mapping[str, str]) -> list[str]:
     return [f"    {key}={value}," for key, value in settings.items()]
 
 
-def _module(line: str) -> tuple[bool, str]:
-    module = line.split()[1]
-    return module.split(".")[0] == "xai_med", module
+def _module(line: str) -> tuple[bool, bool, str]:
+    """Other packages before this one, and whole modules before names of them."""
+    kind, module = line.split()[:2]
+    return module.split(".")[0] == "xai_med", kind == "from", module

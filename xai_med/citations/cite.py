@@ -1,8 +1,8 @@
 """What to cite for a name, and for a result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xai_med
 from xai_med.citations.bibliography import entries, entries_of, joined
@@ -13,7 +13,7 @@ from xai_med.registry import get_method, methods, normalised
 if TYPE_CHECKING:
     from xai_med.explanation import Explanation
 
-_NO_RULE = "pulled back from: "  # where CLEAR begins is recorded among its rules
+_NO_RULES = ("pulled back from: ", "responses of: ")  # recorded among the rules: where CLEAR begins, what it compares
 
 
 def citation(name: str) -> str:
@@ -51,7 +51,9 @@ def citation(name: str) -> str:
 
 def cite_explanation(explanation: "Explanation", metrics: Iterable[str] = ()) -> str:
     """Return BibTeX of all that made a result; see `xai_med.Explanation.citation`."""
-    found = [*entries_of(explanation.source, name=explanation.method), *_of_settings(explanation)]
+    is_signal = explanation.maps.ndim == 3  # which is cut into tiles instead of superpixels
+    found = [*entries_of(explanation.source, name=explanation.method)]
+    found += _of_settings(explanation.settings, cuts_tiles=is_signal)
     for line in explanation.rules:
         found += _of_rule(line)
     for name in metrics:
@@ -70,7 +72,7 @@ def rule_named_in(line: str) -> str:
     line : str
         What it acts on, a colon, its name, and in brackets its settings.
     """
-    return line.partition(": ")[2].partition("(")[0].strip()
+    return line.rpartition(": ")[2].partition("(")[0].strip()
 
 
 def _of_rule(line: str) -> list[str]:
@@ -78,21 +80,20 @@ def _of_rule(line: str) -> list[str]:
     rule = rule_named_in(line)
     if rule in RULES:
         return _known(RULES[rule])
-    if line.startswith(_NO_RULE):
+    if line.startswith(_NO_RULES):
         return []
     return [f"% no source is known here of the rule: {' '.join(line.split()).replace('@', '(at)')}"]
 
 
-def _of_settings(explanation: "Explanation") -> list[str]:
+def _of_settings(settings: Mapping[str, Any], *, cuts_tiles: bool) -> list[str]:
     """Papers of what a setting brought in: a method that was asked in turn, and superpixels."""
     found: list[str] = []
-    asked = explanation.settings.get("of")
+    asked, parts, inner = (settings.get(name) for name in ("of", "parts", "of_settings"))
     if isinstance(asked, str) and normalised(asked) in methods():
         found += entries_of(get_method(asked).source, name=asked)
-    parts = explanation.settings.get("parts")
-    if isinstance(parts, str) and parts == "slic" and explanation.maps.ndim > 3:  # signals are cut into tiles
+    if isinstance(parts, str) and parts == "slic" and not cuts_tiles:
         found += _known(SUPERPIXELS)
-    return found
+    return found + (_of_settings(inner, cuts_tiles=cuts_tiles) if isinstance(inner, Mapping) else [])
 
 
 def _known(identifiers: Iterable[str]) -> list[str]:

@@ -39,6 +39,7 @@ RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "gamma": (_MONTAVON_2019, "arXiv:2106.04923"),
         "guided": ("arXiv:1412.6806",),
         "identity": ("arXiv:1704.04133",),
+        "keep": (),  # changes nothing
         "mask": (),  # the true gradient
         "pass": (_ACHTIBAT,),
         "product": (_ARRAS_2019, _ACHTIBAT),
