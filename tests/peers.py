@@ -53,6 +53,18 @@ def grad_cam_relative_signed(name: str, model: Any, layer: str, images: np.ndarr
     return np.asarray(found)
 
 
+def grad_cam_scaled(name: str, model: Any, layer: str, images: np.ndarray, classes: Classes) -> np.ndarray:
+    """What pytorch-grad-cam returns, (N, K, *space)."""
+    import torch
+
+    library = grad_cam_library()
+    target = importlib.import_module("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget
+    own = copy.deepcopy(model)
+    with getattr(library, name)(model=own, target_layers=[own.get_submodule(layer)]) as theirs:
+        maps = [theirs(torch.tensor(images), [target(k)] * len(images)) for k in _listed(classes)]
+    return np.stack(maps, axis=1)
+
+
 def captum_saliency(model: Any, images: np.ndarray, classes: Classes) -> np.ndarray:
     """Magnitudes of input gradients, (N, K, C, *space)."""
     saliency = importlib.import_module("captum.attr").Saliency(model)
@@ -66,12 +78,14 @@ def captum_at_input(name: str, model: Any, images: np.ndarray, classes: Classes,
         return _per_class(lambda x, k: method.attribute(x, target=k, **settings), images, classes)
 
 
-def captum_guided_grad_cam(model: Any, layer: str, images: np.ndarray, classes: Classes) -> np.ndarray:
+def captum_guided_grad_cam(
+    model: Any, layer: str, images: np.ndarray, classes: Classes, *, interpolation: str = "bilinear"
+) -> np.ndarray:
     """Guided Grad-CAM, enlarged bilinearly, (N, K, C, *space)."""
     own = copy.deepcopy(model)
     method = importlib.import_module("captum.attr").GuidedGradCam(own, own.get_submodule(layer))
     with _without_hook_warnings():
-        return _per_class(lambda x, k: method.attribute(x, target=k, interpolate_mode="bilinear"), images, classes)
+        return _per_class(lambda x, k: method.attribute(x, target=k, interpolate_mode=interpolation), images, classes)
 
 
 def captum_layer_grad_cam(model: Any, layer: str, images: np.ndarray, classes: Classes) -> np.ndarray:
@@ -104,6 +118,77 @@ def torchcam_cam(model: Any, layer: str, head: str, images: np.ndarray, classes:
             model(torch.from_numpy(np.array(images)))
         maps = [extractor(k, normalized=False)[0].numpy() for k in _listed(classes)]
     return np.stack(maps, axis=1)
+
+
+def torchcam_normalised(
+    name: str, model: Any, layer: str, images: np.ndarray, classes: Classes, *head: str
+) -> np.ndarray:
+    """What torch-cam returns, (N, K, *layer space); `head` is the linear layer of its CAM."""
+    import torch
+
+    extractor = getattr(importlib.import_module("torchcam.methods"), name)
+    with extractor(model, layer, *head, input_shape=images.shape[1:]) as asked:
+        maps = []
+        for k in _listed(classes):
+            scores = model(torch.from_numpy(np.array(images)))
+            maps.append(asked(k, scores)[0].detach().numpy())
+    return np.stack(maps, axis=1)
+
+
+def monai_cam(name: str, model: Any, layer: str, images: np.ndarray, classes: Classes, **head: str) -> np.ndarray:
+    """What MONAI's CAM or GradCAM returns, (N, K, 1, *space)."""
+    import torch
+
+    asked = getattr(importlib.import_module("monai.visualize"), name)(copy.deepcopy(model), layer, **head)
+    x = torch.from_numpy(np.array(images))
+    several = [[k] * len(images) if name == "CAM" else k for k in _listed(classes)]
+    return np.stack([asked(x, class_idx=k).detach().numpy() for k in several], axis=1)
+
+
+def monai_gradient(name: str, model: Any, images: np.ndarray, classes: Classes, **settings: Any) -> np.ndarray:
+    """What a gradient method of MONAI returns, image by image, (N, K, C, *space)."""
+    import torch
+
+    asked = getattr(importlib.import_module("monai.visualize"), name)(copy.deepcopy(model), **settings)
+    with _without_hook_warnings():
+        found = [
+            [asked(torch.from_numpy(np.array(image[None])), index=k)[0].detach().numpy() for k in _listed(classes)]
+            for image in images
+        ]
+    return np.array(found)
+
+
+def interpretdl(name: str, model: Any, images: np.ndarray, classes: Classes, **settings: Any) -> np.ndarray:
+    """What an interpreter of InterpretDL returns for a Paddle model, which it leaves changed, (N, K, ...)."""
+    asked = getattr(importlib.import_module("interpretdl"), name)(model, device="cpu")
+    label = "label" if name == "GradCAMInterpreter" else "labels"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it draws every map, constant ones too, and uses what Paddle deprecates
+        maps = [
+            np.array(asked.interpret(images, **{label: [k] * len(images)}, visual=False, **settings))
+            for k in _listed(classes)
+        ]
+    return np.stack(maps, axis=1)
+
+
+def zennit_one_hot(
+    composite: str | None, model: Any, images: np.ndarray, classes: Classes, **settings: Any
+) -> np.ndarray:
+    """What zennit's Gradient attributor returns from a one-hot output, (N, K, C, *space)."""
+    import torch
+
+    zennit()
+    composites = importlib.import_module("zennit.composites")
+    attribution = importlib.import_module("zennit.attribution")
+    own = copy.deepcopy(model)
+    rules = None if composite is None else getattr(composites, composite)(**settings)
+
+    def relevance(x: Any, k: int) -> Any:
+        with attribution.Gradient(model=own, composite=rules) as attributor:
+            return attributor(x, lambda output: (torch.arange(output.shape[1]) == k).to(output).expand_as(output))[1]
+
+    with _without_hook_warnings():
+        return _per_class(relevance, images, classes)
 
 
 def zennit_epsilon_plus(

@@ -72,6 +72,7 @@ def _explain(click: Any) -> Any:
         click.option("--method", default="cam", show_default=True),
         click.option("--target", default=None, help="Class index or name, 'all', 'predicted', 'positive', ..."),
         click.option("--layer", default=None, help="Dotted name; found by default."),
+        click.option("--profile", default=None, help="Another library's conventions, such as captum or monai."),
         click.option("--classes", default=None, help="Class names, separated by commas."),
         click.option("--activation", type=click.Choice(["sigmoid", "softmax"]), default=None),
         click.option("--size", **size, help="Resize the image to this height and width."),
@@ -123,6 +124,7 @@ def _explain_image(image: str, model: str, output: str | None, choices: dict[str
         layer=choices["layer"],
         class_names=names,
         activation=choices["activation"],
+        profile=choices["profile"],
     )
     say(explanation.summary())
     path = Path(output) if output else Path(f"{Path(image).stem}_{explanation.method}.png")

@@ -18,6 +18,8 @@ from xai_med.maps.finite import count_non_finite
 from xai_med.maps.resize import resize
 from xai_med.method import Method
 from xai_med.portions import explain_images
+from xai_med.probabilities import probabilities
+from xai_med.profiles import compared
 from xai_med.registry import find_backend, get_backend, get_method
 from xai_med.request import Attribution, Request
 from xai_med.running import running
@@ -42,6 +44,7 @@ def explain(
     keep_input: bool = True,
     verify: bool = False,
     smoothing: str | None = None,
+    profile: str | None = None,
     **settings: Any,
 ) -> Explanation:
     """Explain what a model answers for a batch of images.
@@ -80,6 +83,10 @@ def explain(
     smoothing : str
         Average over copies of the image, for its own scores: ``"flips"`` (mirrored along the last axis, and back),
         ``"scales"`` (values times 0.9, 1 and 1.1) or ``"flips_and_scales"``. Mirroring exchanges left and right.
+    profile : str
+        Another library's conventions: ``"captum"``, ``"pytorch_grad_cam"``, ``"torchcam"``, ``"monai"``,
+        ``"interpretdl"``, ``"zennit"`` (see `xai_med.profiles.PROFILES`). Settings that it implies are taken, and
+        ``extras[profile]`` holds the array that the library would return, (N, K, ...); `maps` stay raw and signed.
     **settings
         Of the method.
 
@@ -96,6 +103,9 @@ def explain(
     if not isinstance(verify, bool):
         raise SettingError(f"verify is True or False, got {verify!r}")
     layer, layers = (None, layer) if isinstance(layer, list | tuple) else (layer, None)
+    comparison = None if profile is None else compared(profile, method)
+    if comparison is not None:
+        target, settings = comparison.target(target), comparison.settings(settings, _space(x))
     chosen, request, given, inventory = _request(
         model, x, method, target, layer, backend, class_names, output, activation, dtype, settings, afresh=verify
     )
@@ -114,11 +124,11 @@ def explain(
     for array in (resized, values, images):
         array.setflags(write=False)  # what is locked already is not copied once more
     selection = attribution.explained.selection
-    return Explanation(
+    explanation = Explanation(
         maps=resized,
         attribution=values,
         scores=selection.scores,
-        probabilities=_probabilities(attribution),
+        probabilities=probabilities(attribution),
         targets=selection.labels,
         class_indices=selection.indices,
         method=chosen.name,
@@ -134,6 +144,7 @@ def explain(
         input=images.astype(np.float32, copy=False) if keep_input else None,
         extras=attribution.extras,
     )
+    return explanation if comparison is None else comparison.completed(explanation, attribution.explained.logits)
 
 
 def attribute(
@@ -280,6 +291,11 @@ class _Bounded(All):
         return super().select(context)
 
 
+def _space(x: Any) -> tuple[int, ...]:
+    _check_images(x)
+    return shape_of(x)[2:]
+
+
 def _check_images(x: Any) -> None:
     if not hasattr(x, "shape"):
         raise DtypeError(f"images must be a tensor or a NumPy array, got {type(x).__name__}")
@@ -320,22 +336,3 @@ def _refuse_non_finite(maps: Array, method: str) -> None:
             f"the {method} map holds {bad} NaN or infinite values; the model's precision does not suffice for its "
             f"gradients: try dtype='float64'"
         )
-
-
-def _probabilities(attribution: Attribution) -> Array | None:
-    """Probability of each explained class, where the score is one class and the activation is known."""
-    explained = attribution.explained
-    if explained.activation is None or explained.selection.coefficients is None:
-        return None
-    scores, indices = explained.selection.scores, explained.selection.indices
-    logits = explained.all_logits
-    if explained.activation == "sigmoid":
-        values = 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
-        is_class = (np.abs(explained.selection.coefficients).sum(axis=2) == 1) & (
-            (indices >= 0) | (logits.shape[1] == 1)
-        )
-    else:
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        values = np.take_along_axis(shifted / shifted.sum(axis=1, keepdims=True), np.maximum(indices, 0), axis=1)
-        is_class = indices >= 0
-    return np.where(is_class, values, np.nan)

@@ -14,6 +14,7 @@ from xai_med.errors import NotApplicableError
 from xai_med.request import Attribution, Explained, MixedImagesError, Request
 from xai_med.same_scores import SameScores
 from xai_med.selection import Selection
+from xai_med.softmax import SoftmaxOf
 from xai_med.targets import All, Classes, Contrast, Mask, PerImage, Predicted, Probability, Sign, Target
 
 _SEPARABLE = (All, Classes, Contrast, Mask, PerImage, Predicted, Probability, SameScores, Sign)
@@ -82,6 +83,8 @@ def _explained(run: Callable[[Request], Attribution], request: Request, start: i
 
 def _is_separable(target: Target, images: int, space: int) -> bool:
     """Whether some images can be explained without the others; a wrong number of targets the method refuses."""
+    if type(target) is SoftmaxOf:
+        return _is_separable(target.chosen, images, space)
     if type(target) not in _SEPARABLE:
         return False
     if isinstance(target, PerImage):
@@ -101,6 +104,8 @@ def _portion(request: Request, cells_at_once: int | None, classes: int) -> int:
 
 def _expected(target: Target) -> int:
     """How many maps of each image are asked for."""
+    if isinstance(target, SoftmaxOf):
+        return _expected(target.chosen)
     if isinstance(target, All):
         return _CLASSES_EXPECTED
     if isinstance(target, Classes):
@@ -130,6 +135,8 @@ def of_images(request: Request, start: int, stop: int) -> Request:
 
 
 def _target_of(target: Target, start: int, stop: int, space: int) -> Target:
+    if isinstance(target, SoftmaxOf):
+        return SoftmaxOf(_target_of(target.chosen, start, stop, space))
     if isinstance(target, PerImage):
         return PerImage(target.names[start:stop])
     if isinstance(target, SameScores):

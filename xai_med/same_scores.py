@@ -8,6 +8,7 @@ import numpy as np
 from xai_med.backend.tensors import Array
 from xai_med.request import Explained, Request
 from xai_med.selection import Context, Selection, linear
+from xai_med.softmax import SoftmaxOf
 from xai_med.targets import Target
 
 
@@ -54,6 +55,8 @@ def joined_scores(several: Sequence[SameScores]) -> SameScores:
 def of_same_scores(request: Request, explained: Explained) -> Request:
     """Ask for the scores that were explained, whatever other images or weights would make the predicted class."""
     selection = explained.selection
+    if isinstance(request.target, SoftmaxOf):
+        return replace(request, target=request.target.of_clean(explained.all_logits))
     if selection.coefficients is None:
         return request
     target: Target = SameScores(selection.coefficients, selection.labels, selection.indices)

@@ -49,6 +49,28 @@ def interpolation_matrix(source: int, target: int, *, align_corners: bool = Fals
     return matrix
 
 
+@lru_cache(maxsize=256)
+def nearest_matrix(source: int, target: int) -> Array:
+    """Weights that give each of `target` cells the value of the one of `source` cells in which its first edge lies.
+
+    Parameters
+    ----------
+    source, target : int
+        Numbers of cells, at least 1.
+
+    Returns
+    -------
+    ndarray of shape (target, source), float64, read-only
+        A single 1 in each row.
+    """
+    if source < 1 or target < 1:
+        raise ShapeError(f"sizes must be at least 1, got {source} -> {target}")
+    matrix = np.zeros((target, source))
+    matrix[np.arange(target), np.arange(target) * source // target] = 1.0
+    matrix.setflags(write=False)
+    return matrix
+
+
 def _along(axis: int, matrix: Array, values: Array) -> Array:
     """Apply a matrix along one axis, in products so small that no BLAS library divides them among threads.
 
@@ -72,7 +94,14 @@ def _along(axis: int, matrix: Array, values: Array) -> Array:
     return result
 
 
-def resize(maps: Tensor, space: Sequence[int], *, tensors: Tensors = NUMPY, align_corners: bool = False) -> Tensor:
+def resize(
+    maps: Tensor,
+    space: Sequence[int],
+    *,
+    tensors: Tensors = NUMPY,
+    align_corners: bool = False,
+    nearest: bool = False,
+) -> Tensor:
     """Resize the last axes of a tensor to `space`, linearly along each.
 
     Parameters
@@ -85,6 +114,8 @@ def resize(maps: Tensor, space: Sequence[int], *, tensors: Tensors = NUMPY, alig
         Operations of the tensor's framework; NumPy's by default.
     align_corners : bool
         See `interpolation_matrix`.
+    nearest : bool
+        Copy values instead of mixing them, see `nearest_matrix`: cells are drawn as blocks.
 
     Returns
     -------
@@ -103,7 +134,10 @@ def resize(maps: Tensor, space: Sequence[int], *, tensors: Tensors = NUMPY, alig
         axis = len(old) - len(space) + offset
         if old[axis] == size:
             continue
-        weights = interpolation_matrix(old[axis], int(size), align_corners=align_corners)
+        if nearest:
+            weights = nearest_matrix(old[axis], int(size))
+        else:
+            weights = interpolation_matrix(old[axis], int(size), align_corners=align_corners)
         if tensors is NUMPY:
             result = _along(axis, weights.astype(result.dtype, copy=False), result)
             continue

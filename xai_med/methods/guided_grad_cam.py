@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from xai_med.backend.tensors import Tensor, shape_of
+from xai_med.errors import SettingError
 from xai_med.input_gradients import read_out_named, verify_read_out
 from xai_med.maps.resize import resize
 from xai_med.methods.grad_cam import grad_cam
@@ -19,7 +20,7 @@ from xai_med.request import Attribution, Request
     properties=("mirror_equivariant", "non_negative"),
     verification=verify_read_out,
 )
-def guided_grad_cam(request: Request, *, read_out: str = "max_abs") -> Attribution:
+def guided_grad_cam(request: Request, *, read_out: str = "max_abs", interpolation: str = "linear") -> Attribution:
     """Multiply guided backpropagation by the enlarged Grad-CAM map.
 
     **Do not read the fine detail of these maps as evidence.** It is guided backpropagation's, which shows the image's
@@ -32,6 +33,8 @@ def guided_grad_cam(request: Request, *, read_out: str = "max_abs") -> Attributi
         `layer` as for ``grad_cam``.
     read_out : str
         As for ``gradient``.
+    interpolation : str
+        How Grad-CAM is enlarged: ``"linear"`` (the paper's), or ``"nearest"``, in blocks.
 
     Returns
     -------
@@ -40,6 +43,8 @@ def guided_grad_cam(request: Request, *, read_out: str = "max_abs") -> Attributi
 
     Raises
     ------
+    SettingError
+        Unknown read-out or interpolation.
     NotApplicableError
         The model has no ReLU, or rectifies by a comparison.
     UnsupportedOperationError
@@ -47,10 +52,13 @@ def guided_grad_cam(request: Request, *, read_out: str = "max_abs") -> Attributi
     LayerError
         No layer with space axes was found or named.
     """
+    if interpolation not in ("linear", "nearest"):
+        raise SettingError(f"interpolation={interpolation!r} is unknown; choose 'linear' or 'nearest'")
     read, tensors = read_out_named(read_out), request.network.tensors
     guided = guided_backprop(replace(request, layer=None), {})
     coarse = grad_cam(request, {})
-    enlarged = resize(tensors.stop_gradient(coarse.maps), request.space, tensors=tensors)
+    is_nearest = interpolation == "nearest"
+    enlarged = resize(tensors.stop_gradient(coarse.maps), request.space, tensors=tensors, nearest=is_nearest)
     images, classes, *space = shape_of(enlarged)
     values: Tensor = guided.values * tensors.reshape(enlarged, (images, classes, 1, *space))
     return Attribution(
