@@ -142,7 +142,8 @@ def monai_cam(name: str, model: Any, layer: str, images: np.ndarray, classes: Cl
     asked = getattr(importlib.import_module("monai.visualize"), name)(copy.deepcopy(model), layer, **head)
     x = torch.from_numpy(np.array(images))
     several = [[k] * len(images) if name == "CAM" else k for k in _listed(classes)]
-    return np.stack([asked(x, class_idx=k).detach().numpy() for k in several], axis=1)
+    with _without_hook_warnings():
+        return np.stack([asked(x, class_idx=k).detach().numpy() for k in several], axis=1)
 
 
 def monai_gradient(name: str, model: Any, images: np.ndarray, classes: Classes, **settings: Any) -> np.ndarray:
@@ -162,6 +163,9 @@ def interpretdl(name: str, model: Any, images: np.ndarray, classes: Classes, **s
     """What an interpreter of InterpretDL returns for a Paddle model, which it leaves changed, (N, K, ...)."""
     asked = getattr(importlib.import_module("interpretdl"), name)(model, device="cpu")
     label = "label" if name == "GradCAMInterpreter" else "labels"
+    if name == "GradCAMInterpreter":  # it reads a gradient that Paddle 3 keeps only where it is told to
+        watched = dict(model.named_sublayers())[settings["target_layer_name"]]
+        watched.register_forward_post_hook(lambda layer, given, output: output.retain_grads())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it draws every map, constant ones too, and uses what Paddle deprecates
         maps = [

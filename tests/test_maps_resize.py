@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from xai_med.errors import ShapeError
-from xai_med.maps.resize import interpolation_matrix, resize
+from xai_med.maps.resize import interpolation_matrix, nearest_matrix, resize
 
 
 @pytest.mark.parametrize(("align_corners", "expected"), [(False, [0, 0.25, 0.75, 1]), (True, [0, 1 / 3, 2 / 3, 1])])
@@ -54,3 +54,22 @@ def test_centre_of_mass_does_not_shift():
 def test_more_sizes_than_axes_are_refused():
     with pytest.raises(ShapeError, match="3 sizes were given for a tensor of 2 axes"):
         resize(np.zeros((2, 2)), (4, 4, 4))
+
+
+@pytest.mark.parametrize(("source", "target"), [(1, 3), (2, 82), (3, 7), (7, 224), (9, 4), (5, 5)])
+def test_the_nearest_cell_is_the_one_in_which_a_new_cell_begins(source, target):
+    values = np.arange(float(source))
+    expected = [max(k for k in range(source) if k * target <= place * source) for place in range(target)]
+    np.testing.assert_array_equal(resize(values, (target,), nearest=True), expected)
+
+
+@pytest.mark.parametrize(("source", "target"), [(3, 7), (7, 224), (14, 224), (9, 4), (4, 9)])
+def test_blocks_are_those_of_pytorch(source, target):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    theirs = torch.nn.functional.interpolate(torch.arange(float(source))[None, None], size=(target,), mode="nearest")
+    np.testing.assert_array_equal(resize(np.arange(float(source)), (target,), nearest=True), theirs[0, 0].numpy())
+
+
+def test_cells_of_no_size_are_refused():
+    with pytest.raises(ShapeError, match="at least 1"):
+        nearest_matrix(0, 3)

@@ -163,3 +163,16 @@ def test_unknown_setting_is_refused(backend):
     blueprint = NETWORKS["vgg_like"]()
     with pytest.raises(SettingError, match="method 'grad_cam' has no setting 'epsilon'; it has relu"):
         explained(backend, blueprint, example_input(blueprint), method="grad_cam", epsilon=1)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_the_mean_over_channels_is_the_map_over_their_number(layer, backend):
+    images = expectations.images("vgg_like")
+    summed, meant = (
+        explained(backend, NETWORKS["vgg_like"](), images, method="grad_cam", layer=layer, over_channels=how)
+        for how in ("sum", "mean")
+    )
+    channels = {"conv1": 4, "conv2": 5}[layer]
+    np.testing.assert_allclose(meant.attribution, summed.attribution / channels, rtol=1e-12)
+    with pytest.raises(SettingError, match="sum, mean"):
+        explained(backend, NETWORKS["vgg_like"](), images, method="grad_cam", over_channels="max")

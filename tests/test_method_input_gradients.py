@@ -77,6 +77,18 @@ def test_guided_grad_cam_is_the_product_of_its_factors(layer, backend):
     assert both.layer == coarse.layer
 
 
+def test_guided_grad_cam_may_be_enlarged_in_blocks(backend):
+    images = expectations.images("vgg_like")
+    coarse = explained(backend, NETWORKS["vgg_like"](), images, method="grad_cam")
+    guided = explained(backend, NETWORKS["vgg_like"](), images, method="guided_backprop")
+    both = explained(backend, NETWORKS["vgg_like"](), images, method="guided_grad_cam", interpolation="nearest")
+    blocks = resize(coarse.attribution, images.shape[2:], nearest=True)
+    assert relative(both.attribution, guided.attribution * blocks[:, :, None]) < 1e-12
+    assert set(np.unique(blocks)) <= set(np.unique(coarse.attribution))
+    with pytest.raises(SettingError, match="'linear' or 'nearest'"):
+        explained(backend, NETWORKS["vgg_like"](), images, method="guided_grad_cam", interpolation="cubic")
+
+
 @pytest.mark.parametrize("method", ALL)
 def test_contract_of_methods(method):
     assert check_method(method).between_frameworks < 1e-12

@@ -48,13 +48,13 @@ def xgrad(features, slopes):
     return found
 
 
-def plus_plus(features, slopes, *, released=False):
+def plus_plus(features, slopes, *, released=False, epsilon=0.0):
     found = np.zeros_like(features[0])
     for a, g in zip(features, slopes, strict=True):
         shares = np.zeros_like(g)
         for place in np.argwhere(g > 0):
             slope = g[tuple(place)]
-            shares[tuple(place)] = slope**2 / (2 * slope**2 + a.sum() * slope**3)
+            shares[tuple(place)] = slope**2 / (2 * slope**2 + a.sum() * slope**3 + epsilon)
         if released and shares.sum():
             shares = shares / shares.sum()
         found = found + a * (shares * np.maximum(g, 0)).sum()
@@ -67,11 +67,12 @@ FORMULAS = {
     "xgrad_cam": (xgrad, {}),
     "grad_cam_plus_plus": (plus_plus, {}),
     "released": (lambda a, g: plus_plus(a, g, released=True), {"variant": "released"}),
+    "stabilised": (lambda a, g: plus_plus(a, g, epsilon=1e-4), {"epsilon": 1e-4}),
 }
 
 
 def asked(case, **settings):
-    name = "grad_cam_plus_plus" if case == "released" else case
+    name = "grad_cam_plus_plus" if case in ("released", "stabilised") else case
     return {"method": name, **FORMULAS[case][1], **settings}
 
 
@@ -96,7 +97,8 @@ def expected(case, name, layer):
         (case, name, layer)
         for case in FORMULAS
         for name, layer in BY_DEFAULT + NAMED
-        if layer != "conv1" or case not in ("grad_cam_plus_plus", "released")  # refused, which is tested below
+        if layer != "conv1"
+        or case not in ("grad_cam_plus_plus", "released", "stabilised")  # refused, which is tested below
     ],
 )
 def test_maps_are_those_of_plain_loops_over_the_oracles_gradients(case, name, layer, backend):
@@ -194,6 +196,13 @@ def test_an_unknown_variant_is_refused(backend):
     images = expectations.images("vgg_like")
     with pytest.raises(SettingError, match="published, released"):
         explained(backend, NETWORKS["vgg_like"](), images, method="grad_cam_plus_plus", variant="mine")
+
+
+@pytest.mark.parametrize("epsilon", [-1e-6, float("nan"), float("inf"), "small"])
+def test_an_epsilon_that_is_no_amount_is_refused(epsilon, backend):
+    images = expectations.images("vgg_like")
+    with pytest.raises(SettingError, match="epsilon is a number of at least 0"):
+        explained(backend, NETWORKS["vgg_like"](), images, method="grad_cam_plus_plus", epsilon=epsilon)
 
 
 PEERS = {

@@ -144,7 +144,7 @@ def explain(
         input=images.astype(np.float32, copy=False) if keep_input else None,
         extras=attribution.extras,
     )
-    return explanation if comparison is None else comparison.completed(explanation, attribution.explained.logits)
+    return explanation if comparison is None else comparison.completed(explanation, attribution.explained)
 
 
 def attribute(

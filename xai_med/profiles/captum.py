@@ -107,6 +107,8 @@ CAPTUM = Profile(
             "relevance or multiplies it without bound; refused here",
             "LRP on operations that are no modules": "functional additions, products and pools are passed by their own "
             "derivative, so that relevance is counted twice or lost; ours sees operations, not modules",
+            "blocks of GuidedGradCam at some sizes": "PyTorch's nearest interpolation rounds in single precision, and "
+            "moves the edge of a block by one pixel, as from 2 to 82 cells; ours counts in whole numbers",
             "functional ReLUs under guided backpropagation and deconvnets": "hooks on modules do not see them, so that "
             "their backward pass stays the ordinary one without a word; ours changes every ReLU",
         }

@@ -47,6 +47,7 @@ MONAI = Profile(
                 differs="with the head's bias; enlarged (half-pixel centres), then turned around, 1 for the smallest "
                 "and 0 for the largest value; (N, 1, *space)",
                 array=_inverted_with_bias,
+                asks_score=False,
             ),
             "grad_cam": Convention(
                 call="GradCAM(model, layer)(x, class_idx)",

@@ -8,8 +8,8 @@ from typing import Any
 from xai_med.backend.tensors import Array
 from xai_med.errors import NotApplicableError, SettingError
 from xai_med.explanation import Explanation
-from xai_med.logits import Logits
 from xai_med.method import Method
+from xai_med.request import Explained
 from xai_med.target_words import as_target
 from xai_med.targets import Target
 
@@ -43,6 +43,8 @@ class Convention:
         What it explains instead of the target.
     refuse : callable or None
         ``refuse(settings, space)`` raises where the library does otherwise.
+    asks_score : bool
+        Whether it matters if what the library explains is a logit or a probability.
     """
 
     call: str
@@ -54,6 +56,7 @@ class Convention:
     space_axes: tuple[int, ...] = _ANY
     target: Callable[[Target], Target] | None = None
     refuse: Callable[[Mapping[str, Any], tuple[int, ...]], None] | None = None
+    asks_score: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,26 +160,27 @@ class Comparison:
             convention.refuse({**self.method.settings, **settings}, space)
         return settings
 
-    def completed(self, explanation: Explanation, logits: Logits) -> Explanation:
+    def completed(self, explanation: Explanation, explained: Explained) -> Explanation:
         """The result with the library's array under the profile's name in `extras`.
 
         Parameters
         ----------
         explanation : Explanation
             Of our method, with the settings implied.
-        logits : Logits
-            That were explained.
+        explained : Explained
+            What was explained.
 
         Raises
         ------
         NotApplicableError
-            The model returns probabilities: the library would explain these, and our result is that of a logit.
+            The model returns probabilities: the library would explain these, and our result is that of logits.
         """
-        is_logit = bool((explanation.class_indices >= 0).any())
-        if logits.squash is not None and is_logit and self.method.name != "cam":
+        is_of_logits = explained.selection.coefficients is not None
+        if explained.logits.squash is not None and is_of_logits and self.convention.asks_score:
             raise NotApplicableError(
-                f"the model ends in a {logits.squash}, and {self.convention.call} explains what it returns, where we "
-                f"explain the logit; give the model without it, or target=Probability(...) where the method has it"
+                f"the model ends in a {explained.logits.squash}, and {self.convention.call} explains what it returns, "
+                f"where we explain the logit; give the model without it, or target=Probability(...) where the method "
+                f"has it"
             )
         name = self.profile.name
         return replace(

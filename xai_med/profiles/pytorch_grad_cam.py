@@ -42,7 +42,12 @@ def _zoomed(maps: Array, space: tuple[int, ...]) -> Array:
 
 
 def _convention(
-    name: str, differs: str, array: Callable[[Explanation], Array] = scaled, **settings: object
+    name: str,
+    differs: str,
+    array: Callable[[Explanation], Array] = scaled,
+    *,
+    asks_score: bool = True,
+    **settings: object,
 ) -> Convention:
     fixed = {"relu": True, **settings}
     return Convention(
@@ -51,6 +56,7 @@ def _convention(
         array=array,
         settings={key: (value,) for key, value in fixed.items()},
         space_axes=(2, 3),
+        asks_score=asks_score,
     )
 
 
@@ -66,7 +72,7 @@ PYTORCH_GRAD_CAM = Profile(
             "hires_cam": _convention("HiResCAM", "ReLU, which the paper does not have"),
             "layer_cam": _convention("LayerCAM", "as all of them"),
             "xgrad_cam": _convention("XGradCAM", "1e-7 beside the sum of features, which we do not add (below 1e-5)"),
-            "eigen_cam": _convention("EigenCAM", "centred features; positive part", centred=True),
+            "eigen_cam": _convention("EigenCAM", "centred features; positive part", asks_score=False, centred=True),
             "eigen_grad_cam": _convention("EigenGradCAM", "centred; positive part", centred=True),
             "ablation_cam": _convention("AblationCAM", "falls as shares of the score", _by_share_of_score),
         }

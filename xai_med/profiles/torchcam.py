@@ -34,6 +34,7 @@ TORCHCAM = Profile(
                 call="CAM(model, layer, fc_layer)(class_idx)",
                 differs="signed, zero to one (1e-8 beside the maximum); not enlarged, (N, *layer space)",
                 array=_normalised,
+                asks_score=False,
             ),
             "grad_cam": _relative("GradCAM", over_channels="sum"),
             "layer_cam": _relative("LayerCAM"),
