@@ -76,6 +76,18 @@ def test_names_and_data_files_are_taken(desk):
     assert Explanation.load("e.npz").targets == (("effusion",),)
 
 
+def test_another_librarys_array_is_written_beside_ours(desk):
+    pytest.importorskip("torch")
+    arguments = ["explain", "chest.png", "--model", "my_models:in_torch", "--method", "cam", "--target", "0"]
+    assert run(*arguments, "--profile", "torchcam", "--output", "theirs.npz") == 0
+    found = Explanation.load("theirs.npz")
+    assert found.settings["profile"] == "torchcam"
+    assert found.extras["torchcam"].shape == found.attribution.shape
+    assert found.extras["torchcam"].min() == 0
+    assert found.attribution.min() != 0
+    assert "there is no profile 'torchcan'" in str(run(*arguments, "--profile", "torchcan"))
+
+
 def test_weights_are_loaded_all_or_refused(desk):
     torch = pytest.importorskip("torch")
     from safetensors.numpy import save_file

@@ -161,6 +161,17 @@ def test_captum_lrp_on_batch_norm_is_refused(torch_backend):
         asked(torch_backend, "vgg_like", method="lrp", profile="captum")
 
 
+def test_captum_leaves_functional_relus_as_they_are_and_we_do_not(torch_backend, captum):
+    found, model, images = asked(torch_backend, "hidden_layer_head", method="guided_backprop", profile="captum")
+    theirs = peers.captum_at_input("GuidedBackprop", model, images, 3)
+    assert relative(found.extras["captum"], theirs) > 0.01  # its relu2 is a function
+
+
+def test_captum_occlusion_needs_the_images_channels(torch_backend):
+    with pytest.raises(SettingError, match="keep_input=False"):
+        asked(torch_backend, "convolution_head", method="occlusion", profile="captum", patch=3, keep_input=False)
+
+
 # ---- pytorch-grad-cam
 
 RELATIVES = {
@@ -371,6 +382,29 @@ def test_the_softmax_of_a_class_is_its_probability(backend):
         )
         assert_allclose(found.scores[image], alone.scores[0], rtol=1e-6)
         assert_allclose(found.attribution[image], alone.attribution[0], rtol=1e-4, atol=1e-8)
+
+
+def test_a_softmax_is_asked_for_image_by_image_where_a_model_mixes_images():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    class Mixing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.features, self.head = torch.nn.Conv2d(2, 4, 3), torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            features = torch.relu(self.features(x))
+            return self.head((features * (1 + 0.1 * features.mean().item())).mean((2, 3)))
+
+    images = np.random.default_rng(0).normal(size=(3, 2, 7, 7)).astype(np.float32)
+    model, settings = Mixing(), {"method": "grad_cam", "layer": "features", "profile": "interpretdl"}
+    with torch.random.fork_rng():
+        found = explain(model, images, target=[0, 2, 1], **settings)
+    assert found.check("one_by_one").value == 3
+    for image, k in enumerate((0, 2, 1)):
+        alone = explain(model, images[[image]], target=k, **settings)
+        assert_allclose(found.attribution[image], alone.attribution[0], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ INTERPRETDL = Profile(
             "integrated_gradients": "its sum over both ends of the path, divided by the number of points, is another "
             "quadrature than our midpoints, and misses completeness",
             "score_cam": "probabilities weigh the channels without a softmax over them: another method",
-            "lrp": "its model classes must be rewritten for it",
+            "lrp": "it needs a model whose layers have relprop functions of their own",
         }
     ),
 )

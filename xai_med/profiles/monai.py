@@ -86,8 +86,9 @@ MONAI = Profile(
     ),
     not_covered=MappingProxyType(
         {
-            "grad_cam_plus_plus": "its shares sum features times gradients over the whole channel, where equation "
-            "19 of the paper takes each place's own gradient: another method",
+            "grad_cam_plus_plus": "its denominators sum features times cubed gradients over a channel, where equation "
+            "19 of the paper has the sum of features times each place's own gradient cubed, "
+            "another method",
             "occlusion": "it returns the probabilities of the occluded images, not what is lost, under Gaussian "
             "patches; and takes a sigmoid or a softmax by the number of the image's channels, which is a fault",
         }

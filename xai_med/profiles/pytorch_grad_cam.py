@@ -80,7 +80,7 @@ PYTORCH_GRAD_CAM = Profile(
     faults=MappingProxyType(
         {
             "the sign of EigenCAM and EigenGradCAM": "a singular vector has none, and theirs is whatever the "
-            "decomposition returns: half of the maps show the opposite; ours goes along with the features",
+            "decomposition returns: a map may show the opposite; ours goes along with the features",
             "AblationCAM of a negative score": "the share of a negative score turns the map around; ours divides by "
             "the score's size",
             "AblationCAM of features whose smallest value is not zero": "1e7 is subtracted instead of ablating, where "

@@ -49,8 +49,10 @@ TORCHCAM = Profile(
     ),
     not_covered=MappingProxyType(
         {
-            "grad_cam_plus_plus": "its shares sum features times gradients over the whole channel, where equation "
-            "19 of the paper takes each place's own gradient: another method",
+            "grad_cam_plus_plus": "its denominators sum features times cubed gradients over a channel, where equation "
+            "19 of the paper has the sum of features times each place's own gradient cubed, "
+            "and its division acts on a copy, so that the shares stay squared gradients: "
+            "another method",
             "score_cam": "its masks are brought to 0..1 before they are enlarged, ours after, as published, so that "
             "the model is shown other images",
         }

@@ -32,8 +32,8 @@ ZENNIT = Profile(
     ),
     faults=MappingProxyType(
         {
-            "the epsilon of a merged batch norm": "it stays in the norm and divides once more, which takes 5e-6 of the "
-            "values behind it, as usual epsilons are; ours merges it",
+            "the epsilon of a merged batch norm": "it stays in the norm and divides once more, by 5e-6 of the values "
+            "at the usual 1e-5; ours merges it",
             "batch norm without a canonizer": "which norms follow which convolution must be told, or guessed by the "
             "order of modules; ours sees the order in which they run",
             "additions and pools that are no modules": "they keep their own derivative: relevance doubles at each "
@@ -43,7 +43,7 @@ ZENNIT = Profile(
     not_covered=MappingProxyType(
         {
             "smooth_grad": "its last sample has no noise",
-            "integrated_gradients": "it takes another quadrature",
+            "integrated_gradients": "it samples the ends of its steps, we their middles: another quadrature",
             "occlusion": "by default it keeps the window and hides the rest of the image: another question",
         }
     ),
