@@ -544,6 +544,15 @@ def test_a_setting_that_agrees_and_a_default_of_the_peer_may_be_given(backend):
     assert found.settings["noise"] == 0.15
 
 
+@pytest.mark.parametrize(
+    ("asked", "word"), [({"layer": ["conv1", "conv2"]}, "several layers"), ({"smoothing": "flips"}, "smoothing=")]
+)
+def test_layers_and_copies_that_libraries_combine_in_their_own_way_are_refused(asked, word, backend):
+    blueprint = NETWORKS["vgg_like"]()
+    with pytest.raises(SettingError, match=word):
+        explain(backend.build(blueprint), example_input(blueprint), method="grad_cam", profile="captum", **asked)
+
+
 def test_an_unknown_profile_is_refused_with_a_suggestion(backend):
     blueprint = NETWORKS["vgg_like"]()
     model, images = backend.build(blueprint), example_input(blueprint)

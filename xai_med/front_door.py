@@ -9,10 +9,11 @@ import numpy as np
 import xai_med
 from xai_med.backend.framework import Inventory
 from xai_med.backend.network import Backend, Network
-from xai_med.backend.tensors import Array, Tensor, shape_of
+from xai_med.backend.tensors import Array, Tensor
 from xai_med.certificate import common_checks
-from xai_med.errors import DtypeError, NonFiniteError, OpaqueModelError, SettingError, ShapeError, TargetError
+from xai_med.errors import NonFiniteError, OpaqueModelError, SettingError, ShapeError, TargetError
 from xai_med.explanation import Explanation
+from xai_med.images_given import check_images, in_dtype, refuse_non_finite_input
 from xai_med.logits import OutputChoice
 from xai_med.maps.finite import count_non_finite
 from xai_med.maps.resize import resize
@@ -21,7 +22,7 @@ from xai_med.portions import explain_images
 from xai_med.probabilities import probabilities
 from xai_med.profiles import compared
 from xai_med.registry import find_backend, get_backend, get_method
-from xai_med.request import Attribution, Request
+from xai_med.request import Request
 from xai_med.running import running
 from xai_med.target_words import as_target
 from xai_med.targets import All
@@ -105,7 +106,8 @@ def explain(
     layer, layers = (None, layer) if isinstance(layer, list | tuple) else (layer, None)
     comparison = None if profile is None else compared(profile, method)
     if comparison is not None:
-        target, settings = comparison.target(target), comparison.settings(settings, _space(x))
+        comparison.refuse_combined(layers=layers, smoothing=smoothing)
+        target, settings = comparison.target(target), comparison.settings(settings, check_images(x))
     chosen, request, given, inventory = _request(
         model, x, method, target, layer, backend, class_names, output, activation, dtype, settings, afresh=verify
     )
@@ -241,14 +243,14 @@ def _request(
     else:
         found = get_backend(backend) if isinstance(backend, str) else backend
     network = found.network(model)
-    _check_images(x)
+    check_images(x)
     inventory, is_opaque = _looked_at(network, chosen, afresh=afresh)
     if dtype is not None:
         if layer is not None:
             layer = network.find_layer(layer)[1]  # the copy has other modules under the same names
-        network, x = _in_dtype(network, x, dtype)
+        network, x = in_dtype(network, x, dtype)
     batch = network.batch(x)
-    _refuse_non_finite_input(batch, network)
+    refuse_non_finite_input(batch, network)
     request = Request(
         network=network,
         batch=batch,
@@ -289,44 +291,6 @@ class _Bounded(All):
                 f"or say target='all'"
             )
         return super().select(context)
-
-
-def _space(x: Any) -> tuple[int, ...]:
-    _check_images(x)
-    return shape_of(x)[2:]
-
-
-def _check_images(x: Any) -> None:
-    if not hasattr(x, "shape"):
-        raise DtypeError(f"images must be a tensor or a NumPy array, got {type(x).__name__}")
-    shape = shape_of(x)
-    if len(shape) not in (3, 4, 5):
-        raise ShapeError(
-            f"images must be (N, C, *space) with one, two or three space axes, got shape {shape}"
-            + ("; add the batch and channel axes with x[None, None]" if len(shape) == 2 else "")
-        )
-    if 0 in shape:
-        raise ShapeError(f"the batch is empty: shape {shape}")
-
-
-def _in_dtype(network: Network, x: Any, dtype: str) -> tuple[Network, Any]:
-    if dtype not in ("float32", "float64"):
-        raise SettingError(f"dtype is 'float32' or 'float64', got {dtype!r}")
-    array = x if isinstance(x, np.ndarray) else network.tensors.to_numpy(x)
-    if array.dtype.kind != "f":
-        network.batch(x)  # raises the adapter's own message about integer images
-    return network.as_dtype(dtype), array.astype(dtype)
-
-
-def _refuse_non_finite_input(batch: Tensor, network: Network) -> None:
-    values = network.tensors.to_numpy(batch)
-    bad = ~np.isfinite(values)
-    if bad.any():
-        images = sorted({int(index) for index in np.nonzero(bad)[0]})
-        raise NonFiniteError(
-            f"the input holds {int(bad.sum())} NaN or infinite values (in image {', '.join(map(str, images[:5]))}); "
-            f"clean or mask them before explaining"
-        )
 
 
 def _refuse_non_finite(maps: Array, method: str) -> None:

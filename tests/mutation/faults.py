@@ -292,7 +292,7 @@ FAULTS = (
     # ---- what is refused
     Fault(
         "nan_input_accepted",
-        "xai_med/front_door.py",
+        "xai_med/images_given.py",
         "    bad = ~np.isfinite(values)\n",
         "    bad = np.isinf(values)\n",
         "NaN in an image is refused",

@@ -1,6 +1,6 @@
 """What a profile is: for each method, which settings another library implies, and the array that it would return."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -125,6 +125,21 @@ class Comparison:
         if self.convention.target is None:
             return target
         return self.convention.target(as_target(self.method.default_target if target is None else target))
+
+    def refuse_combined(self, *, layers: Sequence[Any] | None, smoothing: str | None) -> None:
+        """Refuse what libraries combine in ways of their own, such as by averaging arrays that were scaled before.
+
+        Raises
+        ------
+        SettingError
+            Several layers, or copies to average over, were asked for.
+        """
+        for name, given in (("several layers", layers), ("smoothing=", smoothing)):
+            if given is not None:
+                raise SettingError(
+                    f"profile {self.profile.name!r} covers one layer and no copies of images, and {name} was asked "
+                    f"for; leave one of them away"
+                )
 
     def settings(self, given: Mapping[str, Any], space: tuple[int, ...]) -> dict[str, Any]:
         """Settings of our method: those given, and those that the library implies.
