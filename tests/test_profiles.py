@@ -17,7 +17,7 @@ from xai_med.registry import get_backend
 from xai_med.testing import NETWORKS, example_input
 from xai_med.testing.check_backend import relative
 
-EXACT = 1e-5  # of the array's range, in double precision; float32 within the peer leaves some 1e-7
+EXACT = 1e-6  # of the array's range, in double precision; float32 within the peer leaves some 1e-7
 LAYER = {  # a module, which is all that hooks can see; of another resolution than the image
     "vgg_like": "conv2",
     "resnet_like": "b_out",
@@ -153,7 +153,7 @@ def test_captum_occlusion_is_refused_where_windows_do_not_fit(torch_backend):
 @pytest.mark.parametrize("name", ["fully_connected_head", "hidden_layer_head", "class_kernels"])
 def test_captum_lrp_without_batch_norm(name, torch_backend, captum):
     found, model, images = asked(torch_backend, name, method="lrp", profile="captum")
-    same(found, "captum", peers.captum_lrp(model, images, found.scores.shape[1]), 1e-4)
+    same(found, "captum", peers.captum_lrp(model, images, found.scores.shape[1]))
 
 
 def test_captum_lrp_on_batch_norm_is_refused(torch_backend):
@@ -193,7 +193,7 @@ def test_pytorch_grad_cam_and_its_relatives(method, name, layer, torch_backend):
     peers.grad_cam_library()
     found, model, images = asked(torch_backend, name, method=method, layer=layer, profile="pytorch_grad_cam")
     theirs = peers.grad_cam_scaled(RELATIVES[method], model, layer, images, found.scores.shape[1])
-    same(found, "pytorch_grad_cam", theirs, 1e-4 if method == "xgrad_cam" else EXACT)
+    same(found, "pytorch_grad_cam", theirs)
 
 
 def test_pytorch_grad_cam_takes_the_positive_part_before_it_enlarges(torch_backend):
@@ -344,7 +344,7 @@ def on_paddle(method, target, **settings):
 def test_interpretdl_grad_cam(layer, interpretdl):
     found, model, images = on_paddle("grad_cam", "all", layer=layer)
     theirs = peers.interpretdl("GradCAMInterpreter", model, images, 3, target_layer_name=layer)
-    same(found, "interpretdl", theirs, 1e-4)
+    same(found, "interpretdl", theirs, 1e-5)
     assert found.targets[0][1] == "probability of class 1"
 
 
@@ -356,7 +356,7 @@ def test_interpretdl_smooth_grad_of_the_same_noise(interpretdl, monkeypatch):
     turn = iter([draw for _ in range(2) for draw in draws for _ in images])  # for each class, sample and image
     monkeypatch.setattr(np.random, "normal", lambda mean, width, shape: width * next(turn).reshape(shape))
     theirs = peers.interpretdl("SmoothGradInterpreter", model, images, (0, 2), n_samples=6)
-    same(found, "interpretdl", theirs, 1e-4)
+    same(found, "interpretdl", theirs, 1e-5)
 
 
 def test_the_predicted_class_of_a_softmax_is_that_of_the_clean_image(backend):
@@ -440,7 +440,7 @@ def test_zennit_from_one(composite, peer, name, torch_backend, zennit):
     ours = found.extras["zennit"]
     assert ours.shape == theirs.shape
     assert relative(ours * found.scores[:, :, None, None, None], theirs * found.scores[:, :, None, None, None]) <= EXACT
-    assert relative(ours, theirs) <= 1e-3  # where a logit is small, the stabiliser shows
+    assert relative(ours, theirs) <= 1e-4  # where a logit is small, the stabiliser shows
 
 
 @covers("zennit", "gradient", "guided_backprop", "deconvnet")
