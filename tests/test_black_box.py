@@ -30,6 +30,8 @@ def test_a_function_is_explained():
     assert found.backend == "callable"
     assert_allclose(found.scores, model(IMAGES))
     assert [check for check in found.checks if not check.passed] == []
+    assert "explained is what it returns" in found.check("only_asked").note
+    assert "finite_weights" not in {check.key for check in found.checks}
 
 
 def test_objects_that_can_be_called_are_functions_too():

@@ -12,7 +12,9 @@ SATURATED = 1e-6
 """A probability counts as saturated where its derivative by its own logit, p (1 - p), is smaller."""
 
 
-def common_checks(maps: Array, images: Array, attribution: Attribution, inventory: Inventory) -> tuple[Check, ...]:
+def common_checks(
+    maps: Array, images: Array, attribution: Attribution, inventory: Inventory | None
+) -> tuple[Check, ...]:
     """Finite, saturated, zero and constant; what was done to the model, and what it shields from derivatives.
 
     Parameters
@@ -23,21 +25,13 @@ def common_checks(maps: Array, images: Array, attribution: Attribution, inventor
         That were explained.
     attribution : Attribution
         Of the method.
-    inventory : Inventory
-        Of the model.
+    inventory : Inventory or None
+        Of the model; None where only its answers are known.
     """
     explained = attribution.explained
     checks = [
         _finite("input values", "finite_input", images),
-        Check(
-            "NaN or infinite weights",
-            0.0,  # the model would have been refused
-            0.0,
-            note=f"{inventory.tensors:,} parameters and buffers, {', '.join(inventory.dtypes) or 'none'}",
-            is_count=True,
-            key="finite_weights",
-            out_of=inventory.values,
-        ),
+        _weights(inventory),
         _finite("logits", "finite_logits", explained.all_logits),
         _finite("map values", "finite_maps", maps),
         *_flat(maps),
@@ -54,6 +48,22 @@ def common_checks(maps: Array, images: Array, attribution: Attribution, inventor
             Check("operations shielded from derivatives", float(len(cuts)), note=note, key="shielded_operations")
         )
     return tuple(checks)
+
+
+def _weights(inventory: Inventory | None) -> Check:
+    """What was seen of the model."""
+    if inventory is None:
+        note = "weights and operations are out of sight; explained is what it returns, logits or probabilities"
+        return Check("model that can only be asked", 1.0, note=note, key="only_asked")
+    return Check(
+        "NaN or infinite weights",
+        0.0,  # the model would have been refused
+        0.0,
+        note=f"{inventory.tensors:,} parameters and buffers, {', '.join(inventory.dtypes) or 'none'}",
+        is_count=True,
+        key="finite_weights",
+        out_of=inventory.values,
+    )
 
 
 def _finite(what: str, key: str, values: Array) -> Check:

@@ -231,7 +231,7 @@ def _request(
     settings: Mapping[str, Any],
     *,
     afresh: bool = False,
-) -> tuple[Method, Request, Backend, Inventory]:
+) -> tuple[Method, Request, Backend, Inventory | None]:
     chosen = get_method(method)
     if activation not in (None, "sigmoid", "softmax"):
         raise SettingError(f"activation is 'sigmoid' or 'softmax', got {activation!r}")
@@ -244,7 +244,7 @@ def _request(
         found = get_backend(backend) if isinstance(backend, str) else backend
     network = found.network(model)
     check_images(x)
-    inventory, is_opaque = _looked_at(network, chosen, afresh=afresh)
+    inventory = _looked_at(network, chosen, afresh=afresh)
     if dtype is not None:
         if layer is not None:
             layer = network.find_layer(layer)[1]  # the copy has other modules under the same names
@@ -259,7 +259,7 @@ def _request(
         output=output,
         class_names=None if class_names is None else tuple(str(name) for name in class_names),
         activation=activation,
-        is_opaque=is_opaque,
+        is_opaque=inventory is None,
     )
     unknown = set(settings) - set(chosen.settings)
     if unknown:
@@ -267,17 +267,17 @@ def _request(
     return chosen, request, found, inventory
 
 
-def _looked_at(network: Network, method: Method, *, afresh: bool) -> tuple[Inventory, bool]:
-    """Refuse what cannot be explained; a model whose operations cannot be seen may still be asked."""
+def _looked_at(network: Network, method: Method, *, afresh: bool) -> Inventory | None:
+    """Refuse what cannot be explained; a model whose operations cannot be seen may still be asked: None."""
     try:
-        return network.check(afresh=afresh), False
+        return network.check(afresh=afresh)
     except OpaqueModelError as error:
         if not method.only_asks:
             raise OpaqueModelError(
                 f"{error}; methods that only ask a model for its answers explain it as it is: occlusion, rise, lime, "
                 f"kernel_shap"
             ) from None
-    return Inventory(0, 0, ()), True
+    return None
 
 
 class _Bounded(All):

@@ -99,6 +99,7 @@ def _card(method: Method) -> str:
         ("explained by default", _TARGETS[method.default_target]),
         ("own checks with `verify=True`", verified),
         ("models that can only be asked", asks),
+        ("claimed, and checked", ", ".join(claim.replace("_", " ") for claim in method.properties) or "nothing"),
     ]
     return _table(("", ""), rows)
 
