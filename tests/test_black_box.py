@@ -46,7 +46,7 @@ def test_objects_that_can_be_called_are_functions_too():
     assert_allclose(occluded(Model().predict).attribution, ADDED, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "lrp", "clear", "score_cam", "smooth_grad"])
+@pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "lrp", "clear", "ablation_cam", "smooth_grad"])
 def test_methods_that_need_more_than_answers_say_which_do_not(method):
     with pytest.raises(ModelError, match=r"operations cannot be seen; methods that only ask .* occlusion, rise, lime"):
         explain(model, IMAGES, method=method)
@@ -225,6 +225,40 @@ def test_an_onnx_session_is_asked(batch):
     found = occluded(session, IMAGES.astype(np.float32))
     assert_allclose(found.attribution, ADDED, atol=1e-5)
     assert found.backend == "callable"
+
+
+def test_score_cam_takes_the_features_that_a_model_returns():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    first, head = torch.nn.Conv2d(1, 3, 3).double(), torch.nn.Linear(3, 2).double()
+    module = torch.nn.Sequential(first, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), head).eval()
+    seen = explain(module, IMAGES, method="score_cam", layer="1", target="all")
+
+    def program(images):
+        with torch.no_grad():
+            return {"logits": module(torch.tensor(images)).numpy()}
+
+    features = torch.relu(first(torch.tensor(IMAGES))).detach().numpy()
+    asked = explain(program, IMAGES, method="score_cam", features=features, target="all")
+    assert_allclose(asked.attribution, seen.attribution, atol=1e-12)
+    assert asked.layer == "features that were given"
+    native = explain(module, IMAGES, method="score_cam", features=torch.tensor(features), target="all")
+    assert_allclose(native.attribution, seen.attribution, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("features", "error", "message"),
+    [
+        (None, ModelError, r"layers cannot be seen; give features=, or use occlusion or rise"),
+        (np.zeros((2, 3, 4)), ValueError, r"give floating-point \(N, C, \*space\) with N = 2 and 2 space axes"),
+        (np.zeros((1, 3, 4, 4)), ValueError, "with N = 2"),
+        (np.zeros((2, 3, 4, 4), int), ValueError, "features are int64"),
+        (np.full((2, 3, 4, 4), np.nan), NonFiniteError, "the given features hold NaN"),
+    ],
+)
+def test_features_that_cannot_be_used_are_refused(features, error, message):
+    with pytest.raises(error, match=message):
+        explain(model, IMAGES, method="score_cam", features=features, target="all")
 
 
 def test_any_method_that_only_asks_explains_a_function():

@@ -275,7 +275,7 @@ def _looked_at(network: Network, method: Method, *, afresh: bool) -> Inventory |
         if not method.only_asks:
             raise OpaqueModelError(
                 f"{error}; methods that only ask a model for its answers explain it as it is: occlusion, rise, lime, "
-                f"kernel_shap"
+                f"kernel_shap, and score_cam with features="
             ) from None
     return None
 

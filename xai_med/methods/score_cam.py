@@ -1,13 +1,16 @@
 """Score-CAM: features of a layer, each channel weighed by the score of the image seen through it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from xai_med.answers import answers
-from xai_med.backend.tensors import Array
+from xai_med.backend.tensors import Array, shape_of
 from xai_med.baselines import Baseline, baseline_images
-from xai_med.changed_features import features_of
+from xai_med.changed_features import Features, features_of
+from xai_med.errors import NonFiniteError, OpaqueModelError, ShapeError
+from xai_med.layer_maps import without_evidence
 from xai_med.maps.resize import resize
 from xai_med.masked import masked_scores
 from xai_med.registry import register_method
@@ -19,14 +22,16 @@ from xai_med.verification import verify_again
     "score_cam",
     source="Wang et al. 2020, arXiv:1910.01279, equations 5 to 8, algorithm 1",
     cost="one forward pass for each channel of the layer",
-    needs="a layer with space axes",
+    needs="a layer with space axes, or features that are given",
     properties=("mirror_equivariant", "non_negative"),
     verification=verify_again("score_cam"),
+    only_asks=True,
 )
 def score_cam(
     request: Request,
     *,
     relu: bool = True,
+    features: Any = None,
     baseline: Baseline = 0.0,
     batch_size: int = 32,
     progress: bool = False,
@@ -39,6 +44,8 @@ def score_cam(
         `layer` as in `xai_med.layer_maps.map_at_layer`; its cells must divide the image evenly.
     relu : bool
         Keep only positive evidence (the published method).
+    features : array of shape (N, C, *any space), optional
+        To be taken in place of a layer's, such as a second output of an ONNX session, whose layers cannot be seen.
     baseline : number, str or array
         What is mixed in where a channel is low (see `xai_med.baselines.baseline_images`), and whose score is
         subtracted. Zero as published, which is mid-grey after the usual normalisation.
@@ -58,24 +65,53 @@ def score_cam(
     ------
     LayerError
         No layer with space axes was found or named, or its cells do not divide the image evenly.
+    ShapeError
+        Given features are not one set (C, *space) for each image.
+    OpaqueModelError
+        The model's layers cannot be seen, and no features were given.
     """
-    found = features_of(request, "score_cam", batch_size=batch_size)
-    with request.features():  # refuses cells that do not divide the image evenly
-        pass
-    features, clean = found.values, found.explained.selection.scores
+    found = None if features is not None else _found(request, batch_size)
+    seen = _given(features, request) if found is None else found.values
     asked = answers(request, batch_size=batch_size)
-    axes = tuple(range(2, features.ndim))
-    varies = features.max(axis=axes) > features.min(axis=axes)
+    clean, axes = asked.explained.selection.scores, tuple(range(2, seen.ndim))
+    varies = seen.max(axis=axes) > seen.min(axis=axes)
     living = np.flatnonzero(varies.any(axis=0))
     replacement = baseline_images(asked.images, baseline)
-    masks = _masks(features, living, request.space)
+    masks = _masks(seen, living, request.space)
     nothing, *scores = masked_scores(
         asked, replacement, masks, total=len(living) + 1, what="score_cam", progress=progress
     )
-    rises = np.full((*clean.shape, features.shape[1]), -np.inf)
+    rises = np.full((*clean.shape, seen.shape[1]), -np.inf)
     for channel, score in zip(living, scores, strict=True):
         rises[:, :, channel] = np.where(varies[:, channel, None], score - nothing, -np.inf)
-    return found.attribution(np.einsum("nkc,nc...->nk...", _softmax(rises), features), relu=relu)
+    maps = np.einsum("nkc,nc...->nk...", _softmax(rises), seen)
+    if found is not None:
+        return found.attribution(maps, relu=relu)
+    values = request.network.tensors.from_numpy(np.maximum(maps, 0) if relu else maps, request.batch)
+    checks = (without_evidence(np.maximum(maps, 0)),) if relu else ()
+    return Attribution(values, values, asked.explained, layer="features that were given", checks=checks)
+
+
+def _found(request: Request, batch_size: int) -> Features:
+    if request.is_opaque:
+        raise OpaqueModelError("the model's layers cannot be seen; give features=, or use occlusion or rise")
+    with request.features():  # refuses cells that do not divide the image evenly
+        pass
+    return features_of(request, "score_cam", batch_size=batch_size)
+
+
+def _given(features: Any, request: Request) -> Array:
+    request.without_layer("score_cam with features=")
+    network, wanted = request.network, shape_of(request.batch)
+    given = network.tensors.to_numpy(features) if network.is_tensor(features) else np.asarray(features)
+    if given.dtype.kind != "f" or given.ndim != len(wanted) or given.shape[0] != wanted[0]:
+        raise ShapeError(
+            f"features are {given.dtype} of shape {given.shape}; give floating-point (N, C, *space) with "
+            f"N = {wanted[0]} and {len(wanted) - 2} space axes"
+        )
+    if not np.isfinite(given).all():
+        raise NonFiniteError("the given features hold NaN or infinite values")
+    return given
 
 
 def _softmax(rises: Array) -> Array:
