@@ -30,6 +30,7 @@ def test_a_function_is_explained():
     assert found.backend == "callable"
     assert_allclose(found.scores, model(IMAGES))
     assert [check for check in found.checks if not check.passed] == []
+    assert found.captions()[0].startswith("class 0: output ")
     assert "explained is what it returns" in found.check("only_asked").note
     assert "finite_weights" not in {check.key for check in found.checks}
 

@@ -1,6 +1,7 @@
 """The frozen result: words, files and pictures."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -157,3 +158,19 @@ def test_notebooks_get_a_picture_or_the_text(make):
     assert make()._repr_png_().startswith(b"\x89PNG")
     assert make(keep_input=False)._repr_png_() is None
     assert "Explanation cam" in repr(make())
+
+
+def test_settings_that_hold_numbers_are_written_and_long_arrays_by_their_fingerprint(tmp_path):
+    images = np.random.default_rng(0).normal(size=(1, 2, 6, 6))
+    long = np.random.default_rng(1).normal(size=(2, 6, 6))
+    for given, expected in (
+        ({"patch": (2, 3)}, {"patch": [2, 3]}),
+        ({"baseline": np.array([0.5, 1.0])}, {"baseline": [0.5, 1.0]}),
+        ({"baseline": long}, {"baseline": {"shape": [2, 6, 6], "dtype": "float64"}}),
+    ):
+        found = explain(lambda x: x.sum(axis=(2, 3)), images, method="occlusion", **given)
+        read = Explanation.load(found.save(tmp_path / "one.npz")).settings
+        (name, value), written = *expected.items(), read[next(iter(expected))]
+        if isinstance(value, dict):
+            assert written.pop("sha256") == hashlib.sha256(long.tobytes()).hexdigest()
+        assert written == value, name

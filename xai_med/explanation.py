@@ -125,9 +125,10 @@ class Explanation:
     def captions(self, image: int = 0) -> tuple[str, ...]:
         """One caption per score: ``"edema: 12.34 %"``, or the logit where no probability is known."""
         texts = []
+        word = "output" if any(check.key == "only_asked" for check in self.checks) else "logit"
         for k, name in enumerate(self.targets[image]):
             probability = np.nan if self.probabilities is None else self.probabilities[image, k]
-            value = f"logit {self.scores[image, k]:.3g}" if np.isnan(probability) else f"{100 * probability:.2f} %"
+            value = f"{word} {self.scores[image, k]:.3g}" if np.isnan(probability) else f"{100 * probability:.2f} %"
             texts.append(f"{name}: {value}")
         return tuple(texts)
 

@@ -1,5 +1,6 @@
 """One file for one explanation: named arrays and a JSON header in an ``.npz``, without pickle."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ _TEXTS = ("method", "layer", "backend", "dtype", "activation", "source")
 _MAY_BE_NONE = ("layer", "activation")
 _NEEDED = ("maps", "attribution", "scores", "class_indices")
 _EXTRAS = "extras/"
+_SHORT = 64  # of a longer array among the settings, such as reference images, the file keeps a fingerprint
 
 
 def write_explanation(explanation: "Explanation", path: Path) -> None:
@@ -131,4 +133,23 @@ def _plain(name: str, value: Any) -> Any:
     described = getattr(value, "describe", None)
     if callable(described):
         return {"name": getattr(value, "name", type(value).__name__), "rules": list(described())}
-    raise SettingError(f"setting {name}={value!r} cannot be written to a file")
+    if isinstance(value, list | tuple):
+        return [_plain(name, part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(name, part) for key, part in value.items()}
+    array = _as_array(value)
+    if array is None:
+        raise SettingError(f"setting {name}={value!r} cannot be written to a file")
+    if array.size <= _SHORT:
+        return array.tolist()
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+
+
+def _as_array(value: Any) -> Array | None:
+    """A numeric array, or a tensor that NumPy can read; None for anything else."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return array if array.dtype.kind in "fiub" else None
