@@ -10,6 +10,9 @@ GRADIENT, GRAD_CAM, CAM, LRP, CLEAR = (
 )
 LRP_RULES, LRP_PLACES = (f"tests/test_method_lrp_{name}.py" for name in ("rules", "places"))
 EXCITATION = "tests/test_method_excitation_backprop.py"
+AVERAGES, PERTURBATION, CHANGED_FEATURES = (
+    f"tests/test_method_{name}.py" for name in ("averages", "perturbation", "changed_features")
+)
 REVERSE = "tests/test_torch_reverse.py"
 BAD_INPUT, UNCHANGED, ARCHITECTURES = (
     f"tests/test_{name}.py" for name in ("bad_input", "caller_unchanged", "architectures")
@@ -444,6 +447,55 @@ FAULTS = (
         "value = held.value.mean(axes, keepdim=True) if axes else held.value",
         "broadcasting is undone by a sum",
         (REVERSE,),
+    ),
+    # ---- methods that ask again
+    Fault(
+        "path_by_right_ends",
+        "xai_med/paths.py",
+        "(index + 0.5) / steps",
+        "(index + 1.0) / steps",
+        "paths are integrated by midpoints",
+        (AVERAGES,),
+    ),
+    Fault(
+        "noisy_copies_choose_their_own_class",
+        "xai_med/repeated.py",
+        "    return Repeated(method, given, of_same_scores(request, explained), explained)\n",
+        "    return Repeated(method, given, request, explained)\n",
+        "noise does not change which class is explained",
+        (AVERAGES,),
+    ),
+    Fault(
+        "occlusion_turned_around",
+        "xai_med/methods/occlusion.py",
+        "+= clean - score",
+        "+= score - clean",
+        "hiding what speaks for a class lowers its score, and the map is positive there",
+        (PERTURBATION,),
+    ),
+    Fault(
+        "shapley_kernel_without_sizes",
+        "xai_med/coalitions.py",
+        "1 / (comb(players, size) * size * (players - size))",
+        "1 / (size * (players - size))",
+        "coalitions of each size share one weight among them",
+        (PERTURBATION,),
+    ),
+    Fault(
+        "ablation_by_the_score_left",
+        "xai_med/methods/ablation_cam.py",
+        "clean - score, features",
+        "score, features",
+        "a channel counts by what the score loses without it",
+        (CHANGED_FEATURES,),
+    ),
+    Fault(
+        "random_functions_accepted",
+        "xai_med/opaque.py",
+        "_SAME = 1e-4",
+        "_SAME = 1e4",
+        "a function that answers by chance is refused, and one that mixes images is asked one by one",
+        ("tests/test_black_box.py",),
     ),
     # ---- checks
     Fault(
