@@ -49,7 +49,7 @@ def test_objects_that_can_be_called_are_functions_too():
 
 @pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "lrp", "clear", "ablation_cam", "smooth_grad"])
 def test_methods_that_need_more_than_answers_say_which_do_not(method):
-    with pytest.raises(ModelError, match=r"operations cannot be seen; methods that only ask .* occlusion, rise, lime"):
+    with pytest.raises(ModelError, match=r"operations cannot be seen: give .*; methods that only ask .* occlusion, rise, lime"):
         explain(model, IMAGES, method=method)
 
 

@@ -39,10 +39,10 @@ class CallableBackend:
             A session with several inputs, or nothing that can be called.
         """
         if _is_session(model):
-            return AskedNetwork(_asked_session(model), _session_dtype(model))
+            return AskedNetwork(_asked_session(model), _session_dtype(model), _kind_of(model))
         if not self.recognises(model):
             raise ModelError(f"a function of the images is needed, got {type(model).__name__}")
-        return AskedNetwork(model, "float32")
+        return AskedNetwork(model, "float32", _kind_of(model))
 
     def tensor(self, array: Array) -> Array:
         """The array itself."""
@@ -66,10 +66,13 @@ class AskedNetwork:
         Images (N, C, *space) to outputs.
     dtype : str
         Of the images that it takes.
+    kind : str
+        The caller's type, for messages.
     """
 
-    def __init__(self, function: Callable[[Array], Any], dtype: str) -> None:
+    def __init__(self, function: Callable[[Array], Any], dtype: str, kind: str) -> None:
         self._function = function
+        self._kind = kind
         self._dtype = dtype
 
     @property
@@ -102,7 +105,10 @@ class AskedNetwork:
 
     def check(self, *, afresh: bool = False) -> Inventory:  # noqa: ARG002 (the protocol's argument)
         """Refuse: operations and weights are out of sight."""
-        raise OpaqueModelError("the model is a function or session, whose operations cannot be seen")
+        raise OpaqueModelError(
+            f"no framework's backend recognises a model of type {self._kind}; its operations cannot be seen: give the "
+            f"framework's own module, if there is one"
+        )
 
     def batch(self, x: Any) -> Array:
         """A private copy of the images.
@@ -128,6 +134,10 @@ class AskedNetwork:
     def versions(self) -> Mapping[str, str]:
         """Nothing is known."""
         return {}
+
+
+def _kind_of(model: object) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _is_session(model: object) -> bool:
