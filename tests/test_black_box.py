@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from xai_med import Classes, Mask, attribute, explain
-from xai_med.errors import DtypeError, ModelError, NonFiniteError, NotApplicableError, OutputError
+from xai_med.errors import DtypeError, ModelError, NonFiniteError, NotApplicableError, OutputError, TargetError
 from xai_med.registry import find_backend, get_backend
 from xai_med.testing import NETWORKS, example_input
 
@@ -49,7 +49,9 @@ def test_objects_that_can_be_called_are_functions_too():
 
 @pytest.mark.parametrize("method", ["cam", "grad_cam", "gradient", "lrp", "clear", "ablation_cam", "smooth_grad"])
 def test_methods_that_need_more_than_answers_say_which_do_not(method):
-    with pytest.raises(ModelError, match=r"operations cannot be seen: give .*; methods that only ask .* occlusion, rise, lime"):
+    with pytest.raises(
+        ModelError, match=r"operations cannot be seen: give .*; methods that only ask .* occlusion, rise, lime"
+    ):
         explain(model, IMAGES, method=method)
 
 
@@ -84,7 +86,8 @@ def test_a_model_that_mixes_images_is_asked_one_by_one():
     def mixing(images):
         return model(images - images.mean(axis=0, keepdims=True) * (len(images) > 1))
 
-    found = occluded(mixing)
+    assert_allclose(occluded(mixing).attribution, ADDED, atol=1e-12)
+    found = occluded(mixing, batch_size=32)
     assert_allclose(found.attribution, ADDED, atol=1e-12)
     assert "differs from that in a batch" in found.check("one_by_one").note
 
@@ -109,8 +112,8 @@ def test_the_function_cannot_change_the_callers_images():
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (lambda x: model(x)[:1], OutputError, r"shape \(1, 3\) for 2 images"),
-        (lambda x: 1.0, OutputError, r"shape \(\) for 2 images"),
+        (lambda x: model(x)[:0], OutputError, r"shape \(0, 3\) for 1 images"),
+        (lambda x: 1.0, OutputError, r"shape \(\) for 1 images"),
         (lambda x: model(x) * np.nan, NonFiniteError, "NaN or infinite"),
         (lambda x: "pneumonia", OutputError, "the model returned a str"),
     ],
@@ -272,3 +275,83 @@ def test_any_method_that_only_asks_explains_a_function():
     ):
         found = explain(lambda x: np.einsum("ncij,kcij->nk", x, weights), images, method=method, **settings)
         assert found.maps.shape == (1, 1, *images.shape[2:])
+
+
+# ---- what a hostile reader tried
+
+
+def normalising(images):
+    """Divides by the largest value of the whole batch: right for one image, and mixing for several."""
+    return model(images / max(np.abs(images).max(), 1e-9))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("occlusion", {"patch": 2, "stride": 2}),
+        ("rise", {"masks": 20, "cells": 2}),
+        ("lime", {"parts": "tiles", "count": 6, "samples": 20}),
+        ("kernel_shap", {"parts": "tiles", "count": 6}),
+    ],
+)
+def test_statistics_of_the_batch_inside_a_function_do_not_reach_the_map(method, settings, count):
+    images = IMAGES[:count].copy()
+    images[0, 0, 2, 2] = 20
+    one_by_one = np.concatenate(
+        [explain(normalising, image[None], method=method, target="all", batch_size=1, **settings).attribution
+         for image in images]
+    )  # fmt: skip
+    found = explain(normalising, images, method=method, target="all", **settings)
+    assert_allclose(found.attribution, one_by_one, atol=1e-12)
+    asked = explain(normalising, images, method=method, target="all", batch_size=32, **settings)
+    assert_allclose(asked.attribution, one_by_one, atol=1e-12)  # it is noticed even where many at once are asked for
+
+
+def test_probabilities_are_not_squashed_again():
+    def softmax(images):
+        powers = np.exp(model(images))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    with pytest.raises(OutputError, match="may be probabilities already"):
+        occluded(softmax, activation="softmax")
+    found = occluded(softmax)
+    assert_allclose(found.scores, softmax(IMAGES))
+    assert found.probabilities is None
+
+
+def test_the_sign_of_a_probability_is_no_answer():
+    def sigmoid(images):
+        return 1 / (1 + np.exp(-model(images)[:, :1]))
+
+    with pytest.raises(TargetError, match="its sign does not tell the predicted answer"):
+        occluded(sigmoid, target="predicted")
+    assert occluded(sigmoid, target="positive").maps.any()
+
+
+def test_buffers_that_a_scripted_module_writes_are_restored():
+    torch = pytest.importorskip("torch")
+
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(1))
+            self.head = torch.nn.Linear(30, 3)
+
+        def forward(self, x):
+            self.count += 1
+            return self.head(x.flatten(1))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(Counting().double().eval())
+    occluded(scripted)
+    assert scripted.count.item() == 0
+
+
+def test_a_score_that_never_changes_gives_a_map_of_zeros():
+    def constant(images):
+        return np.full((len(images), 2), 0.1)
+
+    for method, settings in (("rise", {"masks": 50, "cells": 2}), ("lime", {"parts": "tiles", "count": 4})):
+        assert not explain(constant, IMAGES, method=method, target=0, **settings).maps.any()

@@ -14,6 +14,9 @@ from xai_med.request import Explained, MixedImagesError, Request
 from xai_med.same_scores import SameScores, of_same_scores
 from xai_med.targets import Mask, Probability, Target
 
+AT_ONCE = 32
+"""Images in one forward pass where nothing else is asked for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -27,11 +30,14 @@ class Answers:
         Of the clean images.
     together : int
         Copies of the batch that are asked in one forward pass.
+    is_apart : bool
+        Whether each image is asked alone, as it cannot be seen whether the model mixes them.
     """
 
     request: Request
     explained: Explained
     together: int
+    is_apart: bool = False
 
     @property
     def images(self) -> Array:
@@ -49,22 +55,22 @@ class Answers:
         request = self.request
         batch = request.network.tensors.from_numpy(images, request.batch)
         asked = replace(request, batch=batch, target=_repeated(request.target, times))
-        found = plainly_explained(asked) if request.is_opaque else explained_scores(asked)
+        found = plainly_explained(asked, is_apart=self.is_apart) if request.is_opaque else explained_scores(asked)
         scores = found.selection.scores
         if not np.isfinite(scores).all():
             raise NonFiniteError("the model's score of a changed image is NaN or infinite; choose another baseline")
         return scores
 
 
-def answers(request: Request, *, batch_size: int) -> Answers:
+def answers(request: Request, *, batch_size: int | None) -> Answers:
     """Fix the explained scores, and find out how many images can be asked at once.
 
     Parameters
     ----------
     request : Request
         What to explain.
-    batch_size : int
-        Most images in one forward pass.
+    batch_size : int or None
+        Most images in one forward pass. None: as many as are quick, and one where it cannot be seen whether images mix.
 
     Raises
     ------
@@ -73,35 +79,43 @@ def answers(request: Request, *, batch_size: int) -> Answers:
     NotApplicableError
         The graph of derivatives was to be kept, or the model answers otherwise when it is asked twice.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
+    most = _most_at_once(request, batch_size)
     if request.differentiable:
         raise NotApplicableError("answers to changed images have no derivative; use a method that has gradients")
     if request.is_opaque:
-        explained = plainly_explained(request)
-        refuse_unrepeatable(request, explained)
+        explained = plainly_explained(request, is_apart=batch_size is None)
+        refuse_unrepeatable(request, explained, is_apart=batch_size is None)
     else:
         explained = explained_scores(request)
     same = of_same_scores(request, explained)
     images = shape_of(request.batch)[0]
-    together = max(1, batch_size // images) if _is_repeatable(same.target, len(request.space)) else 1
+    together = max(1, most // images) if _is_repeatable(same.target, len(request.space)) else 1
     if together > 1 and images == 1 and _mixes(Answers(same, explained, 2)):
         together = 1
-    return Answers(same, explained, together)
+    return Answers(same, explained, together, request.is_opaque and batch_size is None)
+
+
+def _most_at_once(request: Request, batch_size: int | None) -> int:
+    if batch_size is None:
+        return 1 if request.is_opaque else AT_ONCE
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
+    return batch_size
 
 
 def _mixes(pair: Answers) -> bool:
-    """Whether a model that was given one image answers otherwise for two of them."""
+    """Whether a model that was given one image answers otherwise where another, of other statistics, is beside it."""
     images = pair.images
+    other = (images * 2 + 1).astype(images.dtype)
     try:
-        twice = list(pair.of([images, images]))
+        together = np.array(list(pair.of([images, other])))
+        apart = np.array([*replace(pair, together=1).of([images, other])])
     except MixedImagesError:
         return True
     except Exception as error:  # noqa: BLE001 (whatever runtime the model belongs to: it may take one image only)
         del error
         return True
-    scores = pair.explained.selection.scores
-    return bool(np.abs(np.array(twice) - scores).max() > 1e-4 * max(float(np.abs(scores).max()), 1e-30))
+    return bool(np.abs(together - apart).max() > 1e-4 * max(float(np.abs(apart).max()), 1e-30))
 
 
 def _is_repeatable(target: Target, space: int) -> bool:

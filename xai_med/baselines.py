@@ -71,6 +71,11 @@ def several_baselines(images: Array, baseline: Baseline) -> tuple[Array, ...]:
     """
     if not isinstance(baseline, list | tuple):
         return (baseline_images(images, baseline),)
+    if len(baseline) == images.shape[1] > 1 and all(isinstance(one, int | float) for one in baseline):
+        raise SettingError(
+            f"{list(baseline)} may be one number for each of {images.shape[1]} channels, or as many baselines; write "
+            f"np.array({list(baseline)}) for the first, [np.full({images.shape[1]}, ...), ...] for the second"
+        )
     if not baseline:
         raise SettingError("the list of baselines is empty")
     return tuple(baseline_images(images, one) for one in baseline)

@@ -11,7 +11,7 @@ from xai_med.backend.tensors import Array, Tensor, shape_of
 from xai_med.checks import Check
 from xai_med.errors import NotApplicableError, SettingError
 from xai_med.layer_maps import captured_node, layer_name, without_evidence
-from xai_med.request import Attribution, Explained, MixedImagesError, Request
+from xai_med.request import Attribution, Explained, Request
 from xai_med.same_scores import SameScores, of_same_scores
 
 
@@ -52,8 +52,8 @@ class Features:
         while several := list(islice(pending, together)):
             try:
                 scores = self._asked(np.stack(several))
-            except MixedImagesError:
-                if len(self.values) > 1:
+            except Exception:
+                if len(self.values) > 1 or together == 1:
                     raise
                 together, scores = 1, np.concatenate([self._asked(one[None]) for one in several])
             yield from scores
@@ -89,7 +89,7 @@ class Features:
         return Attribution(values, placed, self.explained, layer=self.layer, checks=checks)
 
 
-def features_of(request: Request, method: str, *, batch_size: int = 1) -> Features:
+def features_of(request: Request, method: str, *, batch_size: int | None = None) -> Features:
     """The features that a layer method works on, without any gradient.
 
     Parameters
@@ -98,7 +98,7 @@ def features_of(request: Request, method: str, *, batch_size: int = 1) -> Featur
         `layer` as in `xai_med.layer_maps.map_at_layer`.
     method : str
         Name, for messages.
-    batch_size : int
+    batch_size : int or None
         To be checked.
 
     Raises
@@ -110,7 +110,7 @@ def features_of(request: Request, method: str, *, batch_size: int = 1) -> Featur
     SettingError
         `batch_size` is below 1.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
         raise SettingError(f"batch_size is a number of images, at least 1, got {batch_size!r}")
     if request.differentiable:
         raise NotApplicableError(f"{method} has no gradient that could be kept; use method='grad_cam'")

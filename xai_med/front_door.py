@@ -103,7 +103,7 @@ def explain(
     """
     if not isinstance(verify, bool):
         raise SettingError(f"verify is True or False, got {verify!r}")
-    layer, layers = (None, layer) if isinstance(layer, list | tuple) else (layer, None)
+    layer, layers = (None, _names_of(model, layer, backend)) if isinstance(layer, list | tuple) else (layer, None)
     comparison = None if profile is None else compared(profile, method)
     if comparison is not None:
         comparison.refuse_combined(layers=layers, smoothing=smoothing)
@@ -265,6 +265,13 @@ def _request(
     if unknown:
         chosen(request, settings)  # raises, naming the settings that exist
     return chosen, request, found, inventory
+
+
+def _names_of(model: Any, layers: Sequence[Any], backend: str | Backend | None) -> list[str]:
+    """Dotted names, which hold for a copy of the model too."""
+    found = find_backend(model) if backend is None else backend
+    network = (get_backend(found) if isinstance(found, str) else found).network(model)
+    return [network.find_layer(layer)[1] for layer in layers]
 
 
 def _looked_at(network: Network, method: Method, *, afresh: bool) -> Inventory | None:

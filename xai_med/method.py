@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from xai_med.checks import Check
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
     Verification: TypeAlias = Callable[[Request, Attribution, Mapping[str, Any]], Sequence[Check]]
 
+
+_KINDS: Mapping[Any, tuple[Any, str]] = MappingProxyType(
+    {
+        bool: (bool, "True or False"),
+        int: (int, "a whole number"),
+        float: ((int, float), "a number"),
+        str: (str, "a word"),
+    }
+)
+"""What a setting annotated so may be."""
 
 CELLS_AT_ONCE = 24 * 224 * 224
 """Of methods that pull every class back to the input; measured on DenseNet-121 and ResNets (docs/performance.md)."""
@@ -91,4 +102,22 @@ class Method:
                 f"method {self.name!r} has no setting {', '.join(map(repr, unknown))}; "
                 f"it has {', '.join(self.settings) or 'none'}"
             )
-        return self.function(request, **settings)
+        return self.function(request, **{name: self._of_kind(name, value) for name, value in settings.items()})
+
+    def _of_kind(self, name: str, value: Any) -> Any:
+        """A setting as the kind of number or word that the method's signature names; a NumPy number as Python's."""
+        wanted = self._kinds.get(name)
+        is_numpys = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+        plain = value.item() if is_numpys else value
+        if wanted not in _KINDS:
+            return value
+        known, words = _KINDS[wanted]
+        if not isinstance(plain, known) or (isinstance(plain, bool) and wanted is not bool):
+            raise SettingError(f"{name} is {words}, got {value!r}")
+        if name == "seed" and plain < 0:
+            raise SettingError(f"seed is a whole number of at least 0, got {value!r}")
+        return plain
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, Any]:
+        return {name: each.annotation for name, each in inspect.signature(self.function).parameters.items()}

@@ -40,7 +40,7 @@ def explain_images(
         See `Method`.
     """
     images = shape_of(request.batch)[0]
-    if request.differentiable or not _is_separable(request.target, images, len(request.space)):
+    if request.differentiable or not is_separable(request.target, images, len(request.space)):
         cells_at_once = None
     size, why = _portion(request, cells_at_once, _expected(request.target)), ""
     if size == 1 < images:
@@ -81,10 +81,10 @@ def _explained(run: Callable[[Request], Attribution], request: Request, start: i
     return found if is_all else _released(found, request.network.tensors)
 
 
-def _is_separable(target: Target, images: int, space: int) -> bool:
+def is_separable(target: Target, images: int, space: int) -> bool:
     """Whether some images can be explained without the others; a wrong number of targets the method refuses."""
     if type(target) is SoftmaxOf:
-        return _is_separable(target.chosen, images, space)
+        return is_separable(target.chosen, images, space)
     if type(target) not in _SEPARABLE:
         return False
     if isinstance(target, PerImage):

@@ -93,7 +93,11 @@ def repeated(request: Request, of: str, settings: Mapping[str, Any] | None, *, b
     method = get_method(of)
     if "of" in method.settings:
         raise SettingError(f"{by} asks a method that explains by itself, and {of!r} asks others; choose of='gradient'")
+    if settings is not None and not isinstance(settings, Mapping):
+        raise SettingError(f"of_settings is a mapping of names to values, got {settings!r}")
     given = {} if settings is None else dict(settings)
+    if given.get("features") is not None:
+        raise SettingError(f"features= belong to one image, and {by} asks at others; remove them")
     unknown = sorted(set(given) - set(method.settings))
     if unknown:
         method(request, given)  # raises, naming the settings that exist

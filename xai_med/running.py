@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from xai_med.errors import SettingError
 from xai_med.fusion import fused
 from xai_med.method import Method
 from xai_med.request import Attribution, Request
@@ -33,6 +34,14 @@ def running(
         Verify each single map.
     """
 
+    if method.default_target == "all" and (layers is not None or smoothing is not None):
+        raise SettingError(
+            f"{method.name} compares classes on one map of each, which several layers or smoothing= would change "
+            f"one by one; ask without them"
+        )
+    if smoothing is not None and (name := next((n for n, v in settings.items() if _holds_image(v)), None)):
+        raise SettingError(f"{name}= holds an image, which smoothing= would have to change with the input; remove one")
+
     def once(request: Request) -> Attribution:
         found = method(request, settings)
         return verified(method, request, found, settings) if verify else found
@@ -44,3 +53,12 @@ def running(
         return at_layers(request) if smoothing is None else smoothed(at_layers, request, smoothing)
 
     return over_copies
+
+
+def _holds_image(value: Any) -> bool:
+    """Whether a setting is an array of places, alone or among others."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_image, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_image, value))
+    return len(getattr(value, "shape", ())) > 1

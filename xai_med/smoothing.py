@@ -12,7 +12,7 @@ from xai_med.checks import Check, joined_checks
 from xai_med.errors import NotApplicableError, SettingError
 from xai_med.request import Attribution, Request
 from xai_med.same_scores import SameScores, of_same_scores
-from xai_med.targets import Mask, Probability, Target
+from xai_med.targets import FunctionOfOutput, Mask, Probability, Target
 
 _FACTORS = (0.9, 1.0, 1.1)
 SMOOTHINGS: Mapping[str, tuple[tuple[bool, float], ...]] = MappingProxyType(
@@ -52,12 +52,14 @@ def smoothed(run: Callable[[Request], Attribution], request: Request, how: str) 
     NotApplicableError
         The target cannot be mirrored, or the graph of derivatives was to be kept.
     """
-    if how not in SMOOTHINGS:
+    if not isinstance(how, str) or how not in SMOOTHINGS:
         raise SettingError(f"smoothing={how!r} is unknown; choose one of {', '.join(SMOOTHINGS)}")
     if request.differentiable:
         raise NotApplicableError("smoothing keeps no graph of derivatives over its copies")
     tensors, clean = request.network.tensors, run(request)
     same = of_same_scores(request, clean.explained)
+    if not isinstance(same.target, SameScores | Probability | Mask | FunctionOfOutput):
+        raise NotApplicableError("each copy would choose its own pixels to explain; give target=Mask(class, mask)")
     found = [clean]
     for is_mirrored, factor in SMOOTHINGS[how]:
         if (is_mirrored, factor) == (False, 1.0):

@@ -16,7 +16,7 @@ from xai_med.evaluation.result import Evaluation, Judgement
 from xai_med.explanation import Explanation
 from xai_med.front_door import ask_for, explain
 from xai_med.metrics import Answer, mean_with_interval
-from xai_med.portions import of_images
+from xai_med.portions import is_separable, of_images
 from xai_med.progress import with_progress
 from xai_med.same_scores import SameScores, joined_scores
 from xai_med.targets import Target
@@ -33,7 +33,7 @@ def evaluate(
     metrics: Sequence[str] = ("deletion", "insertion", "sparseness"),
     masks: Any = None,
     target: Any = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
     **asked: Any,
@@ -53,8 +53,8 @@ def evaluate(
         Where what is explained lies; a metric that compares with it does not exist where it is empty.
     target : object
         As for `explain`; None is the predicted class.
-    batch_size : int
-        Most images in one forward pass of a metric.
+    batch_size : int or None
+        Most images in one forward pass of a metric; None: 32, and 1 for models whose operations cannot be seen.
     seed : int
         Of metrics that draw.
     progress : bool
@@ -76,16 +76,20 @@ def evaluate(
     ShapeError
         Masks of another shape.
     """
+    if isinstance(metrics, str):
+        raise SettingError(f"metrics is a sequence of names, got the one string {metrics!r}")
     judges = {name: _judge(name, masks) for name in metrics}
     chosen = _chosen(methods)
     if not judges or not chosen:
         raise SettingError("evaluate needs at least one method and one metric")
     request = ask_for(model, x, target="predicted" if target is None else target, **asked)
     number = shape_of(request.batch)[0]
+    if number > 1 and not is_separable(request.target, number, len(request.space)):
+        raise SettingError("a function of the output may hold numbers of all images; evaluate one image at a time")
     alone = [answers(of_images(request, n, n + 1), batch_size=batch_size) for n in range(number)]
     shape = (number, alone[0].explained.count)
     truth = _truth(masks, shape, request.space)
-    explained, refused, seconds = _explained(model, x, chosen, _joined(alone), asked, progress=progress)
+    explained, refused, seconds = _explained(model, x, chosen, _joined(alone, request.target), asked, progress=progress)
     cells = [(label, name) for label in explained for name in judges]
     judgements = []
     for label, name in with_progress(cells, total=len(cells), what="judging", shown=progress):
@@ -123,14 +127,16 @@ def _truth(masks: Any, shape: tuple[int, ...], space: tuple[int, ...]) -> Array 
         given = np.broadcast_to(given[:, None], (*shape, *space))
     if given.shape != (*shape, *space):
         raise ShapeError(f"masks have shape {given.shape}; they must be {(shape[0], *space)} or {(*shape, *space)}")
+    if given.dtype != bool and not np.isin(given, (0, 1)).all():
+        raise SettingError("masks hold other values than 0 and 1; say which pixels belong to them, such as masks > 0.5")
     return given.astype(bool)
 
 
-def _joined(alone: Sequence[Answers]) -> Target:
-    """The scores of all images as one target."""
+def _joined(alone: Sequence[Answers], target: Target) -> Target:
+    """The scores of all images as one target; what is no weighing of logits as it was asked for."""
     targets = [each.request.target for each in alone]
     fixed = [target for target in targets if isinstance(target, SameScores)]
-    return joined_scores(fixed) if len(fixed) == len(targets) else targets[0]
+    return joined_scores(fixed) if len(fixed) == len(targets) else target
 
 
 def _explained(

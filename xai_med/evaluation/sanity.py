@@ -16,6 +16,8 @@ from xai_med.registry import find_backend, get_backend
 from xai_med.repeated import explained_scores
 from xai_med.same_scores import of_same_scores
 
+_OF_THE_QUESTION = ("activation", "class_names", "dtype", "output")
+
 
 def sanity_check(
     model: Any,
@@ -73,8 +75,16 @@ def sanity_check(
         raise SettingError(f"the model's state has no layer {missing[0]!r}; it has {', '.join(layers)}")
     if shape_of(x)[0] < 3:
         raise SettingError(f"the baseline needs maps of other images, at least two; {shape_of(x)[0]} images were given")
-    request = ask_for(model, x, target="predicted" if target is None else target)
-    same = of_same_scores(request, explained_scores(request)).target
+    if settings.get("features") is not None:
+        raise SettingError("features= stay the trained model's at every stage; remove them")
+    if settings.get("layer") is not None:
+        settings["layer"] = backend.network(model).find_layer(settings["layer"])[1]  # copies have other modules
+    asked = {name: settings[name] for name in _OF_THE_QUESTION if name in settings}
+    request = ask_for(model, x, target="predicted" if target is None else target, **asked)
+    explained = explained_scores(request)
+    if explained.count != 1:
+        raise SettingError(f"one score is followed, and {explained.count} were asked for; give one class")
+    same = of_same_scores(request, explained).target
     trained = explain(model, x, method=method, target=same, keep_input=False, **settings).maps[:, 0]
     maps = []
     for index, name in enumerate(chosen):

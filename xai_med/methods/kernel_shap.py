@@ -34,7 +34,7 @@ def kernel_shap(
     samples: int = 2048,
     seed: int = 0,
     baseline: Baseline = 0.0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Attribution:
     """Share the rise of the score above the baseline among the parts of the image, as Shapley's axioms demand.
@@ -54,8 +54,9 @@ def kernel_shap(
         Of the draws.
     baseline : number, str or array
         What absent parts are replaced by (see `xai_med.baselines.baseline_images`).
-    batch_size : int
-        Most images in one forward pass.
+    batch_size : int or None
+        Most images in one forward pass; None: 32, and 1 for models whose operations cannot be seen, which may mix the
+        images of a batch without anybody noticing.
     progress : bool
         Show a progress bar (needs tqdm).
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from xai_med.answers import answers
-from xai_med.backend.tensors import Array
+from xai_med.backend.tensors import Array, precision
 from xai_med.baselines import Baseline, baseline_images
 from xai_med.checks import Check
 from xai_med.errors import SettingError
@@ -35,7 +35,7 @@ def lime(
     ridge: float = 1.0,
     seed: int = 0,
     baseline: Baseline = "mean",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Attribution:
     """Hide random halves of the superpixels and fit how much each one adds to the score.
@@ -58,8 +58,9 @@ def lime(
         Of the choices.
     baseline : number, str or array
         What hidden parts are replaced by (see `xai_med.baselines.baseline_images`).
-    batch_size : int
-        Most images in one forward pass.
+    batch_size : int or None
+        Most images in one forward pass; None: 32, and 1 for models whose operations cannot be seen, which may mix the
+        images of a batch without anybody noticing.
     progress : bool
         Show a progress bar (needs tqdm).
 
@@ -87,9 +88,10 @@ def lime(
     replacement = baseline_images(asked.images, baseline)
     scores = np.stack(list(masked_scores(asked, replacement, masks, total=samples, what="lime", progress=progress)))
     maps = np.empty((*scores.shape[1:], *request.space))
+    rounding = 64 * precision(request.network.tensors.dtype(request.batch))
     fits = np.empty(scores.shape[1:])
     for n, (each, choices) in enumerate(zip(labels, kept, strict=True)):
-        coefficients, fits[n] = _fitted(choices, scores[:, n], kernel_width, ridge)
+        coefficients, fits[n] = _fitted(choices, scores[:, n], kernel_width, ridge, rounding)
         maps[n] = coefficients.T[:, each]
     values = request.network.tensors.from_numpy(maps, request.batch)
     name = "share of the scores' scatter that the linear model leaves unexplained"
@@ -104,7 +106,7 @@ def _choices(parts: int, samples: int, seed: int) -> Array:
     return chosen
 
 
-def _fitted(choices: Array, scores: Array, kernel_width: float, ridge: float) -> tuple[Array, Array]:
+def _fitted(choices: Array, scores: Array, kernel_width: float, ridge: float, rounding: float) -> tuple[Array, Array]:
     """Coefficients (parts, K) of weighted ridge regression, and the share of scatter explained (K,)."""
     norms = np.sqrt(choices.sum(axis=1) * choices.shape[1])
     distance = 1 - choices.sum(axis=1) / np.where(norms > 0, norms, 1)
@@ -112,6 +114,7 @@ def _fitted(choices: Array, scores: Array, kernel_width: float, ridge: float) ->
     total = weights.sum()
     centred = choices - (weights * choices).sum(axis=0) / total
     wanted = scores - (weights * scores).sum(axis=0) / total
+    wanted = np.where(np.abs(wanted).max(axis=0) > rounding * np.abs(scores).max(axis=0), wanted, 0.0)
     system = centred.T @ (weights * centred) + ridge * np.eye(choices.shape[1])
     coefficients = np.linalg.solve(system, centred.T @ (weights * wanted))
     left = (weights * (wanted - centred @ coefficients) ** 2).sum(axis=0)

@@ -33,7 +33,7 @@ def occlusion(
     patch: int | Sequence[int] | None = None,
     stride: int | Sequence[int] | None = None,
     baseline: Baseline = 0.0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Attribution:
     """Slide a patch over the image and take the mean fall of the score over the patches that cover a pixel.
@@ -49,8 +49,9 @@ def occlusion(
     baseline : number, str or array
         What a patch is replaced by (see `xai_med.baselines.baseline_images`). The map depends on it: what equals it
         cannot be seen.
-    batch_size : int
-        Most images in one forward pass.
+    batch_size : int or None
+        Most images in one forward pass; None: 32, and 1 for models whose operations cannot be seen, which may mix the
+        images of a batch without anybody noticing.
     progress : bool
         Show a progress bar (needs tqdm).
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from xai_med.answers import answers
-from xai_med.backend.tensors import Array
+from xai_med.backend.tensors import Array, precision
 from xai_med.baselines import Baseline, baseline_images
 from xai_med.errors import SettingError
 from xai_med.maps.resize import resize
@@ -34,7 +34,7 @@ def rise(
     centred: bool = True,
     seed: int = 0,
     baseline: Baseline = 0.0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Attribution:
     """Average random masks with the scores that the images under them get.
@@ -57,8 +57,9 @@ def rise(
     baseline : number, str or array
         What is mixed in where a mask hides (see `xai_med.baselines.baseline_images`); black as published is the
         number that black has after normalisation.
-    batch_size : int
-        Most images in one forward pass.
+    batch_size : int or None
+        Most images in one forward pass; None: 32, and 1 for models whose operations cannot be seen, which may mix the
+        images of a batch without anybody noticing.
     progress : bool
         Show a progress bar (needs tqdm).
 
@@ -79,10 +80,11 @@ def rise(
     drawn = _masks(request.space, masks, cells, probability, seed)
     scores = list(masked_scores(asked, replacement, drawn, total=masks, what="rise", progress=progress))
     middle = np.mean(scores, axis=0) if centred else 0.0
+    rounding = 64 * precision(request.network.tensors.dtype(request.batch)) * np.abs(scores).max(axis=0)
     moments = Moments()
     ones = (1,) * len(request.space)
     for mask, score in zip(_masks(request.space, masks, cells, probability, seed), scores, strict=True):
-        weight = np.asarray(score - middle)
+        weight = np.where(np.abs(score - middle) > rounding, score - middle, 0.0)  # else the picture is of rounding
         moments.add(weight.reshape(*weight.shape, *ones) * mask / probability)
     values = request.network.tensors.from_numpy(moments.mean, request.batch)
     return Attribution(values, values, asked.explained, checks=(moments.standard_error(np.asarray),))

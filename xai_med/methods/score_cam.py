@@ -33,7 +33,7 @@ def score_cam(
     relu: bool = True,
     features: Any = None,
     baseline: Baseline = 0.0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> Attribution:
     """Show the model the image through each channel's own map, and weigh the channel by the score.
@@ -49,8 +49,9 @@ def score_cam(
     baseline : number, str or array
         What is mixed in where a channel is low (see `xai_med.baselines.baseline_images`), and whose score is
         subtracted. Zero as published, which is mid-grey after the usual normalisation.
-    batch_size : int
-        Most images in one forward pass.
+    batch_size : int or None
+        Most images in one forward pass; None: 32, and 1 for models whose operations cannot be seen, which may mix the
+        images of a batch without anybody noticing.
     progress : bool
         Show a progress bar (needs tqdm).
 
@@ -92,7 +93,7 @@ def score_cam(
     return Attribution(values, values, asked.explained, layer="features that were given", checks=checks)
 
 
-def _found(request: Request, batch_size: int) -> Features:
+def _found(request: Request, batch_size: int | None) -> Features:
     if request.is_opaque:
         raise OpaqueModelError("the model's layers cannot be seen; give features=, or use occlusion or rise")
     with request.features():  # refuses cells that do not divide the image evenly

@@ -105,7 +105,12 @@ class TracedNetwork:
         if getattr(self._model, "training", False):
             raise ModelError("the model is in training mode, which cannot be switched from here; call model.eval()")
         with self._framework.isolated():
-            return self._model(self._framework.copy(batch))
+            kept = {name: self._framework.copy(buffer) for name, buffer in self._model.named_buffers()}
+            try:
+                return self._model(self._framework.copy(batch))
+            finally:
+                for name, buffer in self._model.named_buffers():
+                    self._framework.overwrite(buffer, kept[name])
 
     @cached_property
     def _layers(self) -> Mapping[str, Any]:
