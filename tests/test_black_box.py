@@ -308,6 +308,22 @@ def test_statistics_of_the_batch_inside_a_function_do_not_reach_the_map(method, 
     assert_allclose(asked.attribution, one_by_one, atol=1e-12)  # it is noticed even where many at once are asked for
 
 
+def test_mixing_is_noticed_where_the_clean_images_do_not_show_it():
+    images = IMAGES / np.abs(IMAGES).max(axis=(1, 2, 3), keepdims=True)  # one largest value for all
+    apart = occluded(normalising, images, patch=2, stride=2).attribution
+    for batch_size in (2, 32):
+        asked = occluded(normalising, images, patch=2, stride=2, batch_size=batch_size)
+        assert_allclose(asked.attribution, apart, atol=1e-12)
+        assert "depend on the others in a batch" in asked.check("one_by_one").note
+
+
+def test_logits_of_a_changed_image_between_zero_and_one_are_no_probabilities():
+    def logits(images):
+        return 5 * model(images) * (images != 0).all(axis=(1, 2, 3))[:, None]  # zero wherever anything is hidden
+
+    assert occluded(logits, activation="softmax").probabilities is not None
+
+
 def test_probabilities_are_not_squashed_again():
     def softmax(images):
         powers = np.exp(model(images))

@@ -8,7 +8,7 @@ import numpy as np
 
 from xai_med.backend.tensors import Array, shape_of
 from xai_med.errors import NonFiniteError, NotApplicableError, SettingError
-from xai_med.opaque import plainly_explained, refuse_unrepeatable
+from xai_med.opaque import plainly_explained, refuse_probabilities, refuse_unrepeatable
 from xai_med.repeated import explained_scores
 from xai_med.request import Explained, MixedImagesError, Request
 from xai_med.same_scores import SameScores, of_same_scores
@@ -84,15 +84,20 @@ def answers(request: Request, *, batch_size: int | None) -> Answers:
         raise NotApplicableError("answers to changed images have no derivative; use a method that has gradients")
     if request.is_opaque:
         explained = plainly_explained(request, is_apart=batch_size is None)
+        refuse_probabilities(explained, request)
         refuse_unrepeatable(request, explained, is_apart=batch_size is None)
     else:
         explained = explained_scores(request)
     same = of_same_scores(request, explained)
     images = shape_of(request.batch)[0]
     together = max(1, most // images) if _is_repeatable(same.target, len(request.space)) else 1
-    if together > 1 and images == 1 and _mixes(Answers(same, explained, 2)):
+    is_apart = request.is_opaque and batch_size is None
+    is_unknown = together > 1 if images == 1 else request.is_opaque and not is_apart  # else the record shows it
+    if is_unknown and _mixes(Answers(same, explained, 2 if together > 1 else 1)):
+        if images > 1:
+            raise MixedImagesError("its answers to changed images depend on the others in a batch")
         together = 1
-    return Answers(same, explained, together, request.is_opaque and batch_size is None)
+    return Answers(same, explained, together, is_apart)
 
 
 def _most_at_once(request: Request, batch_size: int | None) -> int:
@@ -104,12 +109,13 @@ def _most_at_once(request: Request, batch_size: int | None) -> int:
 
 
 def _mixes(pair: Answers) -> bool:
-    """Whether a model that was given one image answers otherwise where another, of other statistics, is beside it."""
+    """Whether a model answers otherwise where images of other statistics are beside each."""
     images = pair.images
-    other = (images * 2 + 1).astype(images.dtype)
+    factors = 1 + np.arange(1, len(images) + 1).reshape(-1, *(1,) * (images.ndim - 1))
+    other = (images * factors + 1).astype(images.dtype)
     try:
         together = np.array(list(pair.of([images, other])))
-        apart = np.array([*replace(pair, together=1).of([images, other])])
+        apart = np.array([*replace(pair, together=1, is_apart=True).of([images, other])])
     except MixedImagesError:
         return True
     except Exception as error:  # noqa: BLE001 (whatever runtime the model belongs to: it may take one image only)

@@ -40,7 +40,6 @@ def plainly_explained(request: Request, *, is_apart: bool) -> Explained:
         output = network.tensors.reshape(output, (images, 1))
     if not np.isfinite(values).all():
         raise NonFiniteError("the model's output holds NaN or infinite values")
-    _refuse_probabilities(values, request)
     shape = shape_of(output)
     axes = ("N", "C", *(str(axis) for axis in range(len(shape) - 2)))
     logits = Logits(output, Node(Kind.UNKNOWN, "the model", (), shape, axes, 0), None)
@@ -49,8 +48,17 @@ def plainly_explained(request: Request, *, is_apart: bool) -> Explained:
     return Explained(logits, selection, request.activation, context.values)
 
 
-def _refuse_probabilities(values: Array, request: Request) -> None:
-    """Refuse to squash what may be squashed already, and to take a probability's sign for an answer."""
+def refuse_probabilities(explained: Explained, request: Request) -> None:
+    """Refuse to squash what may be squashed already, and to take a probability's sign for an answer.
+
+    Raises
+    ------
+    OutputError
+        All outputs lie between 0 and 1, and an activation was named.
+    TargetError
+        The only output does, and its sign was to tell the class.
+    """
+    values = explained.all_logits
     if values.min() < 0 or values.max() > 1:
         return
     if request.activation is not None or isinstance(request.target, Probability):
@@ -58,7 +66,7 @@ def _refuse_probabilities(values: Array, request: Request) -> None:
             "the model's outputs all lie between 0 and 1 and may be probabilities already, which activation= would "
             "squash again; remove it, and explain the outputs as they are"
         )
-    if isinstance(request.target, Predicted) and (values.ndim == 1 or values.shape[1] == 1):
+    if isinstance(request.target, Predicted) and values.shape[1] == 1:
         raise TargetError(
             "the model's single output lies between 0 and 1, so that its sign does not tell the predicted answer; give "
             "target='positive' or 'negative'"
