@@ -10,6 +10,8 @@ import pytest
 from xai_med.cli import load_model, main
 from xai_med.errors import SettingError
 from xai_med.explanation import Explanation
+from xai_med.methods.table import BUILT_IN
+from xai_med.registry import get_method
 
 MODELS = """
 from xai_med.demo.network import demo_blueprint
@@ -136,6 +138,34 @@ def test_names_are_listed_with_their_owners(what):
         "backends": "xai_med_torch:TorchBackend",
     }
     assert expected[what] in done.stdout
+
+
+def test_cards_of_named_methods_are_printed(capsys):
+    pytest.importorskip("click")
+    run("methods", "occlusion", "lrp")
+    printed = capsys.readouterr().out
+    for line in (
+        "occlusion\n  source: Zeiler, Fergus 2014",
+        "  models that can only be asked: yes",
+        "  refuses, SettingError: A size that does not fit the image",
+        "lrp\n  source: Bach et al. 2015",
+        "  claims: linear_in_target, mirror_equivariant",
+        "  refuses, UnsupportedOperationError: An operation on the way has no rule; it is named.",
+    ):
+        assert line in printed
+    assert "References" not in printed
+
+
+def test_a_card_of_no_method_is_refused_in_one_line():
+    pytest.importorskip("click")
+    assert str(run("methods", "grad_can")).startswith("xai-med: UnknownNameError: there is no method 'grad_can'")
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_every_method_says_what_it_refuses(name):
+    refusals = get_method(name).refuses
+    assert refusals
+    assert all(kind.endswith("Error") and words for kind, words in refusals.items())
 
 
 def test_working_directory_does_not_stay_on_the_path(desk):

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def _commands(click: Any) -> Any:
 
     group = click.Group("xai-med", help="Explain medical-imaging models.")
     group = click.version_option(xai_med.__version__, prog_name="xai-med")(group)
-    for command in (_demo(click), _explain(click), _listing(click, "methods"), _listing(click, "backends")):
+    for command in (_demo(click), _explain(click), _methods(click), _backends(click)):
         group.add_command(command)
     return group
 
@@ -86,16 +87,32 @@ def _explain(click: Any) -> Any:
     return _command(click, explain, options)
 
 
-def _listing(click: Any, name: str) -> Any:
-    def listing() -> None:
-        from xai_med.registry import BACKENDS, METHODS, owners
+def _methods(click: Any) -> Any:
+    def methods(names: tuple[str, ...]) -> None:
+        """List the names of all methods, and who provides them; of those named print the cards."""
+        from xai_med.registry import METHODS, get_method, owners
 
-        for entry, owner in owners(METHODS if name == "methods" else BACKENDS).items():
-            click.echo(f"{entry:<24}{owner}")
+        if not names:
+            _list_owners(click, owners(METHODS))
+        for name in names:
+            click.echo(get_method(name).card())
 
-    listing.__name__ = name
-    listing.__doc__ = f"List the names of all {name}, and who provides them."
-    return _command(click, listing, [])
+    return _command(click, methods, [click.argument("names", nargs=-1)])
+
+
+def _backends(click: Any) -> Any:
+    def backends() -> None:
+        """List the names of all backends, and who provides them."""
+        from xai_med.registry import BACKENDS, owners
+
+        _list_owners(click, owners(BACKENDS))
+
+    return _command(click, backends, [])
+
+
+def _list_owners(click: Any, owners: Mapping[str, str]) -> None:
+    for entry, owner in owners.items():
+        click.echo(f"{entry:<24}{owner}")
 
 
 def _command(click: Any, function: Any, options: list[Any]) -> Any:

@@ -88,6 +88,36 @@ class Method:
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
+    @cached_property
+    def refuses(self) -> Mapping[str, str]:
+        """What the method raises and when, as its docstring says: name of the exception to words."""
+        _, _, section = (inspect.getdoc(self.function) or "").partition("Raises\n------\n")
+        found: dict[str, str] = {}
+        name = ""
+        for line in section.splitlines():
+            if set(line) == {"-"}:
+                found.pop(name, None)  # the title of the next section
+                break
+            if line and not line.startswith(" "):
+                name = line.strip()
+                found[name] = ""
+            elif line.strip():
+                found[name] = f"{found[name]} {line.strip()}".strip()
+        return found
+
+    def card(self) -> str:
+        """Several lines for people: source, cost, what it needs, what it refuses, what it claims."""
+        lines = [
+            self.name,
+            f"  source: {self.source}",
+            f"  cost: {self.cost or 'not stated'}",
+            f"  needs: {self.needs or 'not stated'}",
+            f"  models that can only be asked: {'yes' if self.only_asks else 'no'}",
+            f"  claims: {', '.join(self.properties) or 'nothing'}",
+            *(f"  refuses, {name}: {words}" for name, words in self.refuses.items()),
+        ]
+        return "\n".join(lines)
+
     def __call__(self, request: "Request", settings: Mapping[str, Any]) -> "Attribution":
         """Run the method.
 
